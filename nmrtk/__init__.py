@@ -1,0 +1,40 @@
+"""nmrtk: one reversible network between molecular structures and NMR spectra.
+
+This module is what a plugin imports first, so it stays light: no torch, no rdkit.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+from nmrtk.component import Component
+
+if TYPE_CHECKING:
+    from nmrtk.checkpoint import LoadedModel
+
+__version__ = "0.1.0"
+
+hookimpl = pluggy.HookimplMarker("nmrtk")
+"""Marks a function of a plugin module as the implementation of a hook."""
+
+
+def load(model: str) -> LoadedModel:
+    """Load a trained model.
+
+    Args:
+        model: a folder that `nmrtk train` wrote, or the name of an installed pretrained model.
+
+    Returns:
+        The model in evaluation mode on the CPU, with its recipe and calibration.
+
+    Raises:
+        CheckpointError: nothing is there, it is damaged, or a plugin that it needs is missing.
+    """
+    from nmrtk.checkpoint import load_model
+
+    return load_model(model)
+
+
+__all__ = ["Component", "__version__", "hookimpl", "load"]

@@ -1,0 +1,5 @@
+"""`python -m nmrtk`."""
+
+from nmrtk.cli.main import cli
+
+cli(prog_name="nmrtk")

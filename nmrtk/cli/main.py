@@ -1,0 +1,76 @@
+"""The entry point `nmrtk`: finds the command, and turns errors into one clear line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from nmrtk import __version__
+from nmrtk.errors import NmrtkError, UsageError
+
+COMMANDS = {
+    "data": "nmrtk.cli.data:data",
+    "train": "nmrtk.cli.train:train",
+    "evaluate": "nmrtk.cli.evaluate:evaluate",
+    "predict": "nmrtk.cli.predict:predict",
+    "elucidate": "nmrtk.cli.elucidate:elucidate",
+    "library": "nmrtk.cli.library:library",
+    "list": "nmrtk.cli.listing:list_components",
+    "plugins": "nmrtk.cli.listing:plugins",
+    "demo": "nmrtk.cli.demo:demo",
+}
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class CommandGroup(click.Group):
+    """Imports a command's module when it is needed, and reports errors in one line."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Names in the order of a user's work, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of that name."""
+        if name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[name]} is not a command")
+        return command
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run, and end with the exit codes of the documentation: 0, 1 for a failure, 2 for a
+        usage error, 130 after Ctrl-C."""
+        try:
+            return super().main(args, *rest, **options)
+        except UsageError as error:
+            _fail(error, EXIT_USAGE)
+        except NmrtkError as error:
+            _fail(error, EXIT_FAILURE)
+        except BrokenPipeError:
+            # The reader of our output has gone, as with `nmrtk list | head`.
+            sys.stderr.close()
+            sys.exit(EXIT_FAILURE)
+
+
+def _fail(error: NmrtkError, code: int) -> None:
+    click.echo(f"Error: {error}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nmrtk")
+def cli() -> None:
+    """Molecular structures to NMR spectra and back, with one reversible network."""
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,131 @@
+"""`nmrtk train`: from a data set to a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+EXIT_INTERRUPTED = 130
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Data set made by `nmrtk data import`.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="Continue the training in this folder."
+)
+@click.option("--recipe", type=click.Path(path_type=Path), help="TOML file with every choice.")
+@click.option("--nucleus", help="Nucleus, such as 13C.")
+@click.option("--encoder", help="Structure encoder.")
+@click.option("-E", "encoder_options", multiple=True, metavar="NAME=VALUE", help="Its options.")
+@click.option("--codec", help="Spectrum codec.")
+@click.option("-C", "codec_options", multiple=True, metavar="NAME=VALUE", help="Its options.")
+@click.option("--backbone", help="Invertible backbone.")
+@click.option("-B", "backbone_options", multiple=True, metavar="NAME=VALUE", help="Its options.")
+@click.option("--epochs", type=int, help="Passes over the training molecules, at the most.")
+@click.option("--seed", type=int, help="Of the weights and of the order of molecules.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.NAME=VALUE",
+    help="Any other choice of a recipe, such as training.batch_size=64 or loss.free=0.",
+)
+@click.option("--devices", type=click.IntRange(min=1), default=1, help="Processes or GPUs.")
+@click.option("--accelerator", default="auto", help="auto, cpu, cuda or mps.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each process.")
+def train(
+    data: Path | None,
+    output: Path | None,
+    resume: Path | None,
+    recipe: Path | None,
+    devices: int,
+    accelerator: str,
+    threads: int | None,
+    **choices: Any,
+) -> None:
+    """Train a reversible model.
+
+    Every choice may stand in a recipe file; options given here go before it. Ctrl-C saves the
+    state and stops; --resume goes on from it.
+    """
+    from nmrtk.errors import UsageError
+
+    chosen = any(value for value in choices.values())
+    if resume is not None and (output or recipe or chosen):
+        raise UsageError("--resume goes on with the choices of its training: give no others")
+    if resume is None and (data is None or output is None):
+        raise UsageError("give --data and -o, or --resume with the folder of a training")
+
+    import torch
+
+    from nmrtk.cli.training_display import TrainingDisplay
+    from nmrtk.training import resume_training, start_training
+
+    checked = None if resume else _recipe(recipe, choices)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    fabric = _launch(devices, accelerator)
+    run = resume or output
+    with TrainingDisplay(run, enabled=fabric.is_global_zero) as display:
+        if resume is not None:
+            outcome = resume_training(resume, fabric, display, data)
+        else:
+            outcome = start_training(checked, data, output, fabric, display)
+    if not fabric.is_global_zero:
+        return
+    progress = outcome.progress
+    if outcome.interrupted:
+        click.echo(
+            f"Stopped in epoch {progress.epoch + 1}. To go on: nmrtk train --resume {run}", err=True
+        )
+        raise SystemExit(EXIT_INTERRUPTED)
+    click.echo(
+        f"Best epoch {progress.best_epoch} of {progress.epoch}, validation loss "
+        f"{progress.best_loss:.4f}. The model is in {run}"
+    )
+
+
+def _recipe(path: Path | None, choices: dict[str, Any]) -> Any:
+    from nmrtk.errors import UsageError
+    from nmrtk.options import parse_assignments
+    from nmrtk.recipe import Recipe, make_recipe, merge, read_recipe
+
+    tables = read_recipe(path) if path else {}
+    source = f"recipe {path}" if path else "choices"
+    changes: dict[str, Any] = {"nucleus": choices["nucleus"]} if choices["nucleus"] else {}
+    for kind, flag in (("encoder", "-E"), ("codec", "-C"), ("backbone", "-B")):
+        options = parse_assignments(choices[f"{kind}_options"], flag)
+        if choices[kind] or options:
+            default = Recipe.model_fields[kind].default.name
+            old = tables.get(kind, {}).get("name", default)
+            changes[kind] = {"name": choices[kind] or old, **options}
+    training = {key: choices[key] for key in ("epochs", "seed") if choices[key] is not None}
+    if training:
+        changes["training"] = training
+    for key, value in parse_assignments(choices["settings"], "--set").items():
+        table, dot, name = key.partition(".")
+        if not dot:
+            raise UsageError(f"--set {key}: write TABLE.NAME=VALUE, such as training.batch_size=64")
+        changes.setdefault(table, {})[name] = value
+    return make_recipe(merge(tables, changes), source)
+
+
+def _launch(devices: int, accelerator: str) -> Fabric:
+    from lightning_fabric import Fabric
+
+    from nmrtk.errors import UsageError
+
+    try:
+        fabric = Fabric(
+            accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto"
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from error
+    fabric.launch()
+    return fabric

@@ -1,0 +1,171 @@
+"""Molecules as graphs of small integers: the one featurisation that graph networks share.
+
+Every field is a category that does not depend on the order of the atoms, so that a network over
+the graph does not either. Rings enter through the smallest ring of each bond: unlike the rings
+that a smallest set happens to contain, that size is the same for every such set.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rdkit import Chem
+
+from nmrtk.molecule import Molecule
+
+ELEMENTS = (
+    *("H", "Li", "B", "C", "N", "O", "F", "Na", "Al", "Si", "P", "S", "Cl", "K"),
+    *("Fe", "Ge", "As", "Se", "Br", "Sn", "Te", "I", "Pt", "Hg"),
+)
+"""Elements with a category of their own; all others share the one after them."""
+
+RING_SIZES = (3, 4, 5, 6, 7, 8)
+"""Ring sizes with a category of their own; larger rings share the one after them."""
+
+_HYBRIDISATIONS = {
+    Chem.HybridizationType.SP: 1,
+    Chem.HybridizationType.SP2: 2,
+    Chem.HybridizationType.SP3: 3,
+    Chem.HybridizationType.SP3D: 4,
+    Chem.HybridizationType.SP3D2: 5,
+}
+_ORDERS = {
+    Chem.BondType.SINGLE: 0,
+    Chem.BondType.DOUBLE: 1,
+    Chem.BondType.TRIPLE: 2,
+    Chem.BondType.AROMATIC: 3,
+}
+ORDER_DOUBLE = _ORDERS[Chem.BondType.DOUBLE]
+"""Category of a double bond."""
+
+_STEREO = {Chem.BondStereo.STEREOE: 1, Chem.BondStereo.STEREOZ: 2}
+
+_MOST_NEIGHBOURS = 6
+_MOST_HYDROGENS = 4
+_MOST_CHARGE = 2
+_MOST_RADICALS = 2
+_MOST_RING_BONDS = 4
+_RING_CATEGORIES = len(RING_SIZES) + 1
+
+ATOM_CARDINALITIES = (
+    len(ELEMENTS) + 1,
+    _MOST_NEIGHBOURS + 1,
+    _MOST_HYDROGENS + 1,
+    2 * _MOST_CHARGE + 1,
+    len(_HYBRIDISATIONS) + 1,
+    2,
+    _MOST_RADICALS + 1,
+    *((_MOST_RING_BONDS + 1,) * _RING_CATEGORIES),
+)
+"""Number of categories of each atom field: element, neighbours, hydrogens, charge, hybridisation,
+aromaticity, unpaired electrons, and for each ring size the number of the atom's bonds whose
+smallest ring has it. Numbers are clipped."""
+
+ELEMENT, NEIGHBOURS, HYDROGENS, CHARGE, HYBRIDISATION, AROMATICITY, RADICALS = range(7)
+"""Columns of `MolecularGraph.atoms`; those of the ring sizes follow."""
+
+BOND_CARDINALITIES = (len(_ORDERS) + 1, 2, _RING_CATEGORIES + 1, len(_STEREO) + 1)
+"""Number of categories of each bond field: order (single, double, triple, aromatic, other),
+conjugation, smallest ring (none first), and E or Z."""
+
+ORDER, CONJUGATION, RING, STEREO = range(4)
+"""Columns of `MolecularGraph.bonds`."""
+
+BOND_KINDS = math.prod(BOND_CARDINALITIES)
+"""Number of combinations of the bond fields."""
+
+_ELEMENT_CATEGORIES = {
+    Chem.GetPeriodicTable().GetAtomicNumber(symbol): category
+    for category, symbol in enumerate(ELEMENTS)
+}
+_LAST_CATEGORIES = np.array(ATOM_CARDINALITIES) - 1
+_NO_RING_BONDS = (0,) * _RING_CATEGORIES
+
+
+@dataclass(frozen=True, slots=True)
+class MolecularGraph:
+    """A molecule's heavy atoms and bonds as categories.
+
+    Letters: A atoms, E directed bonds, two for each bond of the molecule.
+
+    Args:
+        atoms: (A, len(ATOM_CARDINALITIES)), uint8, in the order of the molecule.
+        sources: (E,), int32, atom from which the directed bond leads.
+        targets: (E,), int32, atom to which it leads.
+        bonds: (E, len(BOND_CARDINALITIES)), uint8.
+    """
+
+    atoms: NDArray[np.uint8]
+    sources: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    bonds: NDArray[np.uint8]
+
+    @property
+    def bond_kinds(self) -> NDArray[np.uint8]:
+        """One category for all fields of a bond together, (E,), below `BOND_KINDS`."""
+        kinds = np.ravel_multi_index(tuple(self.bonds.T), BOND_CARDINALITIES)
+        return np.asarray(kinds, dtype=np.uint8)
+
+
+def molecular_graph(molecule: Molecule) -> MolecularGraph:
+    """Describe a molecule as a graph.
+
+    Args:
+        molecule: sanitised, as `nmrtk.molecule` reads it; any element, charge, several parts.
+
+    Example:
+        >>> from nmrtk.molecule import parse_smiles
+        >>> graph = molecular_graph(parse_smiles("CCO"))
+        >>> graph.atoms.shape, graph.targets.tolist()
+        ((3, 14), [1, 2, 0, 1])
+    """
+    rings = _smallest_rings(molecule)
+    ends = []
+    bonds = []
+    for bond, ring in zip(molecule.GetBonds(), rings, strict=True):
+        order = _ORDERS.get(bond.GetBondType(), len(_ORDERS))
+        stereo = _STEREO.get(bond.GetStereo(), 0) if order == ORDER_DOUBLE else 0
+        ends.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
+        bonds.append((order, bond.GetIsConjugated(), ring, stereo))
+
+    atoms = [
+        [
+            _ELEMENT_CATEGORIES.get(atom.GetAtomicNum(), len(ELEMENTS)),
+            atom.GetDegree(),
+            atom.GetTotalNumHs(True),  # explicit neighbours, such as deuterium, included
+            max(atom.GetFormalCharge() + _MOST_CHARGE, 0),
+            _HYBRIDISATIONS.get(atom.GetHybridization(), 0),
+            atom.GetIsAromatic(),
+            atom.GetNumRadicalElectrons(),
+            *_NO_RING_BONDS,
+        ]
+        for atom in molecule.GetAtoms()
+    ]
+    for pair, ring in zip(ends, rings, strict=True):
+        if ring:
+            for end in pair:
+                atoms[end][ring - 1 - _RING_CATEGORIES] += 1
+
+    source, target = np.array(ends, dtype=np.int32).reshape(-1, 2).T
+    fields = np.array(bonds, dtype=np.uint8).reshape(-1, len(BOND_CARDINALITIES))
+    return MolecularGraph(
+        np.minimum(np.array(atoms), _LAST_CATEGORIES).astype(np.uint8),
+        np.concatenate([source, target]),
+        np.concatenate([target, source]),
+        np.concatenate([fields, fields]),
+    )
+
+
+def _smallest_rings(molecule: Molecule) -> list[int]:
+    """Category of the smallest ring of every bond: 0 for none, then `RING_SIZES`, then larger."""
+    categories = [0] * molecule.GetNumBonds()
+    # Largest first: the smallest ring of a bond is written last. A smallest set of smallest rings
+    # always has the smallest ring of each bond, whichever of several rings it leaves out.
+    for ring in sorted(molecule.GetRingInfo().BondRings(), key=len, reverse=True):
+        category = min(len(ring) - RING_SIZES[0] + 1, _RING_CATEGORIES)
+        for bond in ring:
+            categories[bond] = category
+    return categories

@@ -1,0 +1,67 @@
+"""Nuclei: names such as 13C, and the atoms of a molecule that give lines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nmrtk.errors import UsageError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+DEFAULT_NUCLEUS = "13C"
+
+# Chemists write the number of attached hydrogens of a carbon as the splitting they cause.
+_LETTERS = "SDTQ"
+HYDROGEN_LETTER_NUCLEI = frozenset({DEFAULT_NUCLEUS})
+"""Nuclei whose multiplicity letters stand for the number of attached hydrogens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nucleus:
+    """A magnetic nucleus.
+
+    Args:
+        mass_number: 13 for 13C.
+        element: `C` for 13C.
+    """
+
+    mass_number: int
+    element: str
+
+    @classmethod
+    def parse(cls, name: str) -> Nucleus:
+        """Read `13C`, `31P`, ...
+
+        Raises:
+            UsageError: the name is not a mass number followed by an element symbol.
+
+        Example:
+            >>> Nucleus.parse("13C").element
+            'C'
+        """
+        match = re.fullmatch(r"\s*(\d{1,3})([A-Z][a-z]?)\s*", name)
+        if match is None:
+            raise UsageError(f"{name!r} is not a nucleus: write it as 13C, 1H or 31P")
+        return cls(int(match[1]), match[2])
+
+    def __str__(self) -> str:
+        return f"{self.mass_number}{self.element}"
+
+    def sites(self, molecule: Mol) -> list[int]:
+        """Atoms that give a line, ascending: those of the element, or, for hydrogen, the heavy
+        atoms that carry at least one."""
+        if self.element == "H":
+            return [a.GetIdx() for a in molecule.GetAtoms() if a.GetTotalNumHs() > 0]
+        return [a.GetIdx() for a in molecule.GetAtoms() if a.GetSymbol() == self.element]
+
+    def multiplicities(self, molecule: Mol) -> list[str]:
+        """Expected multiplicity letter of each site, in the order of `sites`: S, D, T or Q by
+        attached hydrogens; empty where the letters do not mean that for this nucleus."""
+        sites = self.sites(molecule)
+        if str(self) not in HYDROGEN_LETTER_NUCLEI:
+            return [""] * len(sites)
+        hydrogens = (molecule.GetAtomWithIdx(i).GetTotalNumHs(includeNeighbors=True) for i in sites)
+        return [_LETTERS[h] if h < len(_LETTERS) else "" for h in hydrogens]

@@ -1,0 +1,171 @@
+"""Recipes: every choice of a training, in one TOML file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nmrtk.errors import UsageError
+from nmrtk.nucleus import DEFAULT_NUCLEUS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_ENCODER = "dgl-gin"
+DEFAULT_CODEC = "binary-128"
+DEFAULT_BACKBONE = "irevnet-flat"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Part(BaseModel):
+    """A component's name, and its options beside it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name."""
+        return dict(self.model_extra or {})
+
+
+class SplitChoice(_Strict):
+    """How molecules are split.
+
+    `given` takes the data set's own field; `random` draws `train_fraction` for train and leaves
+    the rest for val, by `seed`.
+    """
+
+    kind: Literal["given", "random"] = "given"
+    seed: int = 0
+    train_fraction: float = Field(0.8, gt=0, lt=1)
+
+
+class LossWeights(_Strict):
+    """Weights of the terms of the training loss; a term of weight 0 is not computed.
+
+    Args:
+        code: the codec's loss.
+        lines: predicted against observed lines of the atoms.
+        free: negative log-likelihood of the free part under a standard normal.
+        generation: the encoder's penalty on features made with random free parts.
+    """
+
+    code: float = Field(1.0, ge=0)
+    lines: float = Field(1.0, ge=0)
+    free: float = Field(0.0, ge=0)
+    generation: float = Field(0.0, ge=0)
+
+
+class TrainingChoice(_Strict):
+    """Optimisation.
+
+    Args:
+        epochs: passes over the training molecules at the most.
+        batch_size: molecules a step, all processes together.
+        learning_rate: peak value, reached after `warmup` of all steps.
+        schedule: `cosine` to zero, or `constant`.
+        warmup: share of the steps with a linear rise.
+        weight_decay: of AdamW.
+        gradient_clip: largest norm of the gradient; 0 for none.
+        patience: epochs without a better validation loss after which training stops.
+        seed: of the weights and of the order of molecules.
+        complete_only: leave out spectra that lack lines of some atoms.
+        limit: use only so many training molecules; 0 for all.
+    """
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(96, ge=1)
+    learning_rate: float = Field(1.2e-3, gt=0)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_clip: float = Field(1.0, ge=0)
+    patience: int = Field(10, ge=1)
+    seed: int = 0
+    complete_only: bool = True
+    limit: int = Field(0, ge=0)
+
+
+class Recipe(_Strict):
+    """All choices of a training."""
+
+    nucleus: str = DEFAULT_NUCLEUS
+    encoder: Part = Part(name=DEFAULT_ENCODER)
+    codec: Part = Part(name=DEFAULT_CODEC)
+    backbone: Part = Part(name=DEFAULT_BACKBONE)
+    split: SplitChoice = SplitChoice()
+    loss: LossWeights = LossWeights()
+    training: TrainingChoice = TrainingChoice()
+
+    def to_toml(self) -> str:
+        """The recipe file."""
+        return tomli_w.dumps(self.model_dump())
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The tables of a recipe file, not checked yet.
+
+    Raises:
+        UsageError: the file cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe {path} is not TOML: {error}") from error
+
+
+def make_recipe(tables: dict[str, Any], source: str) -> Recipe:
+    """A checked recipe.
+
+    Raises:
+        UsageError: a table or key is unknown or a value is not allowed; names it.
+    """
+    try:
+        return Recipe.model_validate(tables)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            place = ".".join(str(part) for part in problem["loc"])
+            known = _known_keys(problem["loc"])
+            allowed = f" (known here: {', '.join(known)})" if known else ""
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"{place} is unknown{allowed}")
+            else:
+                lines.append(f"{place}={problem['input']!r}: {problem['msg']}")
+        raise UsageError(f"{source}: {'; '.join(lines)}") from None
+
+
+def merge(tables: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Tables with changes laid over them. A part of another name drops the old part's options."""
+    merged = dict(tables)
+    for key, value in changes.items():
+        old = merged.get(key)
+        if not isinstance(value, dict) or not isinstance(old, dict):
+            merged[key] = value
+        elif value.get("name", old.get("name")) != old.get("name"):
+            merged[key] = value
+        else:
+            merged[key] = {**old, **value}
+    return merged
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Recipe
+    for part in location[:-1]:
+        annotation = model.model_fields[str(part)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,306 @@
+"""Contract of invertible backbones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nmrtk.errors import ConfigurationError, UsageError
+from nmrtk.interfaces import InvertibleBackbone
+from nmrtk.testing.report import TOLERANCES, Report, difference, same_after_reload
+
+Build = Callable[[int, int, int], InvertibleBackbone]
+
+_WIDTHS = (16, 64, 256, 1024)
+_ROWS = 6
+_CONDITION = 5
+# Steps and errors of slopes by central differences in float64.
+_STEP = 1e-6
+_SLOPE = 1e-5
+
+
+def check_invertible_backbone(build: Build, *, width: int | None = None) -> None:
+    """Check everything that nmrtk relies on in an invertible backbone.
+
+    Args:
+        build: the class, or a function of width, code width and condition width.
+        width: number of features; unless given, the first of 16, 64, 256 and 1024 that the
+            backbone does not refuse.
+
+    Raises:
+        AssertionError: a property does not hold; says what was measured and what is allowed.
+
+    Example:
+        A test of a plugin is one line: `check_invertible_backbone(MyBackbone)`.
+    """
+    made = _build_variants(build, (width,) if width else _WIDTHS)
+    report = Report(made[0])
+    report.options(type(made[0]), 3)
+    for backbone in made:
+        name = f"condition of {backbone.condition_width}" if backbone.condition_width else "plain"
+        _check_variant(report, backbone, build, name)
+
+
+def _build_variants(build: Build, widths: tuple[int, ...]) -> list[InvertibleBackbone]:
+    """One without a condition, and one with a condition if the backbone uses it."""
+    refused = ""
+    for width in widths:
+        try:
+            plain = _build(build, width, 0)
+        except ConfigurationError as error:
+            refused = str(error)
+            continue
+        return [plain, _build(build, width, _CONDITION)] if plain.conditioned else [plain]
+    raise AssertionError(
+        f"backbone: it refuses the widths {', '.join(map(str, widths))}: {refused}. Give the "
+        "check a `width` that it takes."
+    )
+
+
+def _build(build: Build, width: int, condition_width: int) -> InvertibleBackbone:
+    torch.manual_seed(0)
+    try:
+        return build(width, width // 8, condition_width)
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"backbone: width {width}: raised {type(error).__name__}: {error}. The contract: the "
+            "constructor raises ConfigurationError for widths that it does not take."
+        ) from error
+
+
+def _check_variant(report: Report, backbone: InvertibleBackbone, build: Build, name: str) -> None:
+    backbone.eval()
+    for state in ("untrained", "perturbed"):
+        if state == "perturbed":
+            _perturb(backbone)
+        for dtype in (torch.float32, torch.float64):
+            _check_round_trip(report, backbone.to(dtype), dtype, f"{name}, {state}, {dtype}")
+    # In float64 what is left of a difference is a fault, not rounding.
+    _check_rows(report, backbone, name)
+    _check_modes(report, backbone, name)
+    _check_condition(report, backbone, name)
+    _check_gradients(report, backbone, name)
+    _check_log_det(report, backbone, name)
+    features, condition = _inputs(backbone)
+    fresh = build(backbone.width, backbone.code_width, backbone.condition_width).double()
+    same_after_reload(report, backbone, fresh, lambda part: part(features, condition))
+
+
+def _inputs(backbone: InvertibleBackbone, rows: int = _ROWS) -> tuple[Tensor, Tensor | None]:
+    """Features (rows, F) and condition (rows, C), float64, always the same."""
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(rows, backbone.width, generator=generator, dtype=torch.float64)
+    if not backbone.condition_width:
+        return features, None
+    shape = (rows, backbone.condition_width)
+    return features, torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _perturb(backbone: InvertibleBackbone) -> None:
+    """Move every weight: many backbones start as the identity, which proves nothing."""
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            fan_in = max(1, parameter[0].numel()) if parameter.ndim > 1 else 25
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter += (0.5 * noise / fan_in**0.5).to(parameter)
+
+
+def _check_round_trip(
+    report: Report, backbone: InvertibleBackbone, dtype: torch.dtype, name: str
+) -> None:
+    features, condition = _inputs(backbone)
+    features = features.to(dtype)
+    condition = None if condition is None else condition.to(dtype)
+    allowed = TOLERANCES[dtype].round_trip
+    with torch.no_grad():
+        outputs = backbone(features, condition)
+        report.require(
+            f"shape and type, {name}",
+            outputs.shape == features.shape and outputs.dtype == dtype,
+            f"{tuple(outputs.shape)} {outputs.dtype} for {tuple(features.shape)} {dtype}",
+            "forward maps (B, F) to (B, F) of the same type",
+        )
+        # Rounding is relative to the largest value on the way, of which the output is a sample.
+        scale = max(1.0, outputs.abs().max().item())
+        back = backbone.inverse(outputs, condition)
+        report.measure(
+            f"inverse(forward(x)) - x, {name}",
+            _distance(back, features) / scale,
+            allowed,
+            "inverse undoes forward",
+        )
+        inverted = backbone.inverse(features, condition)
+        scale = max(1.0, inverted.abs().max().item())
+        report.measure(
+            f"forward(inverse(y)) - y, {name}",
+            _distance(backbone(inverted, condition), features) / scale,
+            allowed,
+            "forward undoes inverse",
+        )
+
+
+def _distance(first: Tensor, second: Tensor) -> float:
+    return (first - second).abs().max().item() if first.shape == second.shape else float("inf")
+
+
+def _check_rows(report: Report, backbone: InvertibleBackbone, name: str) -> None:
+    features, condition = _inputs(backbone)
+    allowed = TOLERANCES[torch.float64].same
+    for what, call in (("forward", backbone.forward), ("inverse", backbone.inverse)):
+        # Training mode too: that is where batch norm would mix the rows.
+        for mode in (True, False):
+            backbone.train(mode)
+            with torch.no_grad():
+                whole = call(features, condition)
+                alone = torch.cat(
+                    [
+                        call(
+                            features[i : i + 1], None if condition is None else condition[i : i + 1]
+                        )
+                        for i in range(_ROWS)
+                    ]
+                )
+            report.measure(
+                f"{what} of a row alone and in a batch, {name}, "
+                f"{'training' if mode else 'evaluation'} mode",
+                difference(whole, alone),
+                allowed,
+                "the output of one row does not depend on the others",
+            )
+
+
+def _check_modes(report: Report, backbone: InvertibleBackbone, name: str) -> None:
+    features, condition = _inputs(backbone)
+    backbone.train()
+    trained = backbone(features.clone().requires_grad_(True), condition).detach()
+    backbone.eval()
+    with torch.no_grad():
+        evaluated = backbone(features, condition)
+    report.measure(
+        f"training and evaluation mode, {name}",
+        difference(trained, evaluated),
+        TOLERANCES[torch.float64].same,
+        "forward is one function, in training with gradients as in evaluation without",
+    )
+
+
+def _check_condition(report: Report, backbone: InvertibleBackbone, name: str) -> None:
+    features, condition = _inputs(backbone)
+    if condition is None:
+        report.skip(f"use of the condition, {name}", "condition_width is 0")
+        return
+    with torch.no_grad():
+        change = difference(backbone(features, condition), backbone(features, condition + 1.0))
+    report.require(
+        f"use of the condition, {name}",
+        change > 1e-6,
+        f"outputs that change by {change:.1e} when the condition changes by 1",
+        "where conditioned is True, the map depends on the condition",
+    )
+
+
+def _check_gradients(report: Report, backbone: InvertibleBackbone, name: str) -> None:
+    """Gradients against central differences: a backward pass that recomputes activations can be
+    wrong while the forward pass is right.
+    """
+    features, condition = _inputs(backbone)
+    leaves = [features.requires_grad_(True)]
+    if condition is not None:
+        leaves.append(condition.requires_grad_(True))
+    named = [(n, p) for n, p in backbone.named_parameters() if p.requires_grad]
+    leaves += [parameter for _, parameter in named]
+    generator = torch.Generator().manual_seed(3)
+    weights = torch.randn(features.shape, generator=generator, dtype=torch.float64)
+    backbone.train()
+    for what, call in (("forward", backbone.forward), ("inverse", backbone.inverse)):
+
+        def total(call: Callable[..., Tensor] = call) -> Tensor:
+            return (call(features, condition) * weights).mean(dim=0).sum()
+
+        gradients = torch.autograd.grad(total(), leaves, allow_unused=True)
+        reached = {id(g) for g in gradients if g is not None and bool(g.any())}
+        parameter_gradients = gradients[len(gradients) - len(named) :]
+        missing = [
+            n for (n, _), g in zip(named, parameter_gradients, strict=True) if id(g) not in reached
+        ]
+        report.require(
+            f"gradients of {what} reach every parameter, {name}",
+            not missing,
+            f"none for {', '.join(missing[:5])}",
+            "every parameter takes part",
+        )
+        worst = 0.0
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            if gradient is None:
+                continue
+            direction = torch.randn(leaf.shape, generator=generator, dtype=torch.float64)
+            direction /= direction.norm()
+            slope = (gradient * direction).sum().item()
+            with torch.no_grad():
+                leaf += _STEP * direction
+                above = total().item()
+                leaf -= 2 * _STEP * direction
+                below = total().item()
+                leaf += _STEP * direction
+            measured = (above - below) / (2 * _STEP)
+            worst = max(worst, abs(measured - slope) / max(1.0, abs(measured)))
+        report.measure(
+            f"gradients of {what} against central differences, {name}",
+            worst,
+            _SLOPE,
+            "gradients are the slopes of the function, however they are computed",
+        )
+    backbone.eval()
+
+
+def _check_log_det(report: Report, backbone: InvertibleBackbone, name: str) -> None:
+    features, condition = _inputs(backbone, 2)
+    if not backbone.has_log_det:
+        report.raises(
+            f"no log-determinant, {name}",
+            UsageError,
+            lambda: backbone.forward_with_log_det(features, condition),
+            "forward_with_log_det raises UsageError where has_log_det is False",
+        )
+        return
+    with torch.no_grad():
+        outputs, log_det = backbone.forward_with_log_det(features, condition)
+        report.measure(
+            f"outputs with and without log-determinant, {name}",
+            difference(outputs, backbone(features, condition)),
+            TOLERANCES[torch.float64].same,
+            "forward_with_log_det gives the outputs of forward",
+        )
+        report.require(
+            f"shape of the log-determinant, {name}",
+            log_det.shape == (len(features),),
+            tuple(log_det.shape),
+            "one value a row, (B,)",
+        )
+        worst = 0.0
+        for row in range(len(features)):
+            jacobian = _jacobian(
+                backbone, features[row], None if condition is None else condition[row]
+            )
+            exact = torch.linalg.slogdet(jacobian).logabsdet
+            worst = max(worst, abs((log_det[row] - exact).item()) / max(1.0, abs(exact.item())))
+    report.measure(
+        f"log-determinant against that of the Jacobian, {name}",
+        worst,
+        _SLOPE,
+        "the log of the absolute Jacobian determinant, row by row",
+    )
+
+
+def _jacobian(backbone: InvertibleBackbone, row: Tensor, condition: Tensor | None) -> Tensor:
+    """Jacobian (F, F) at one row, by central differences in one batch."""
+    steps = _STEP * torch.eye(len(row), dtype=row.dtype)
+    batch = torch.cat([row + steps, row - steps])
+    conditions = None if condition is None else condition.expand(len(batch), -1)
+    above, below = backbone(batch, conditions).chunk(2)
+    return (above - below).T / (2 * _STEP)

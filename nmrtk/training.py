@@ -1,0 +1,497 @@
+"""Training: batches, optimisation, selection on val, checkpoints that continue exactly."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from nmrtk.atomic import file_sha256, write_bytes
+from nmrtk.batch import Batch, PreparedExample, collate, prepare_examples
+from nmrtk.calibration import calibrate
+from nmrtk.checkpoint import (
+    MODEL_FILE,
+    Calibration,
+    load_state,
+    load_tensors,
+    save_model,
+    save_tensors,
+)
+from nmrtk.dataset import DataSet
+from nmrtk.errors import CheckpointError, ConfigurationError, UsageError
+from nmrtk.model import ReversibleModel, build_model
+from nmrtk.objective import Objective, matched_shifts
+from nmrtk.recipe import Recipe, make_recipe
+
+STATE_FILE = "last.safetensors"
+METRICS_FILE = "metrics.csv"
+RECIPE_FILE = "recipe.toml"
+SAVE_SECONDS = 120
+"""Longest time between two states on disk."""
+
+Row = dict[str, float]
+
+
+class Listener(Protocol):
+    """Told how a training goes."""
+
+    def preparing(self, split: str, done: int, total: int) -> None:
+        """Molecules of a split are being made ready."""
+
+    def step(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        """A step was made."""
+
+    def epoch(self, row: Row, best: bool) -> None:
+        """An epoch has ended; `row` is a line of the metrics file."""
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataReference:
+    """Which data set a training used.
+
+    Args:
+        path: where it was.
+        sha256: of the file.
+    """
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> DataReference:
+        """Reference to a file."""
+        return cls(str(path.resolve()), file_sha256(path))
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands; with the tensors, all that continuing needs.
+
+    Args:
+        epoch: epochs completed.
+        batch: batches of the running epoch done.
+        step: optimiser steps done.
+        best_loss: lowest validation loss so far.
+        best_epoch: when it was reached, counted from 1.
+        sums: of the terms over the molecules of the running epoch.
+        seconds: spent in training the running epoch.
+        history: rows of the metrics file.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    history: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended.
+
+    Args:
+        progress: where it stands.
+        interrupted: whether it was asked to stop; `--resume` continues it.
+    """
+
+    progress: Progress
+    interrupted: bool
+
+
+def start_training(
+    recipe: Recipe, data: Path, run: Path, fabric: Fabric, listener: Listener
+) -> Outcome:
+    """Train a new model.
+
+    Args:
+        recipe: all choices.
+        data: an nmrtk data set.
+        run: folder for the results; made if missing.
+        fabric: launched; decides device and processes.
+        listener: told of the progress.
+
+    Raises:
+        UsageError: parts, data and recipe do not fit, or the folder holds a training already.
+        DataError: the data set cannot be read or the folder cannot be written.
+    """
+    if (run / STATE_FILE).exists():
+        raise UsageError(f"{run} holds a training already: --resume {run} continues it")
+    torch.manual_seed(recipe.training.seed)
+    model = build_model(recipe)
+    training = _Training(recipe, model, DataReference.of(data), run, fabric, listener)
+    training.load_data(fit=True)
+    return training.go()
+
+
+def resume_training(run: Path, fabric: Fabric, listener: Listener, data: Path | None) -> Outcome:
+    """Continue a training where its last state on disk stands.
+
+    Args:
+        run: folder of the training.
+        fabric: launched.
+        listener: told of the progress.
+        data: the data set, where it has moved.
+
+    Raises:
+        CheckpointError: there is no state, it is damaged, or the data set is another one.
+    """
+    if not (run / STATE_FILE).is_file():
+        raise CheckpointError(f"{run} holds no {STATE_FILE}: there is nothing to resume")
+    tensors, header = load_tensors(run / STATE_FILE)
+    recipe = make_recipe(header["recipe"], str(run / STATE_FILE))
+    stored = DataReference(**header["data"])
+    path = data or Path(stored.path)
+    if not path.is_file():
+        raise CheckpointError(f"the data set {path} is gone: say with --data where it is now")
+    if DataReference.of(path).sha256 != stored.sha256:
+        raise CheckpointError(f"{path} is not the data set that {run} was trained on")
+    torch.manual_seed(recipe.training.seed)
+    training = _Training(recipe, build_model(recipe), stored, run, fabric, listener)
+    training.load_data(fit=False, path=path)
+    training.restore(tensors, Progress(**header["progress"]))
+    return training.go()
+
+
+class _Training:
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: ReversibleModel,
+        data: DataReference,
+        run: Path,
+        fabric: Fabric,
+        listener: Listener,
+    ) -> None:
+        self.recipe = recipe
+        self.model = model
+        self.data = data
+        self.run = run
+        self.fabric = fabric
+        self.listener = listener
+        self.progress = Progress()
+        self.objective = Objective(model, recipe.loss)
+        self.train: list[PreparedExample] = []
+        self.val: list[PreparedExample] = []
+        self._optimizer_state: dict[str, Tensor] = {}
+        self._random_state: Tensor | None = None
+        self._saved_at = time.monotonic()
+        self._stop = threading.Event()
+
+    # --- preparation
+
+    def load_data(self, *, fit: bool, path: Path | None = None) -> None:
+        """Read and prepare the examples; with `fit`, set the encoder's constants from them."""
+        choice = self.recipe.training
+        loaded = {}
+        with DataSet(path or Path(self.data.path)) as data:
+            data.require_nucleus(self.model.nucleus)
+            for split in ("train", "val"):
+                loaded[split] = data.examples(
+                    self.recipe.split, split, complete_only=choice.complete_only
+                )
+        if choice.limit:
+            order = torch.randperm(len(loaded["train"]), generator=_generator(choice.seed, 0))
+            loaded["train"] = [loaded["train"][i] for i in order[: choice.limit].tolist()]
+        if fit:
+            self.model.encoder.fit(loaded["train"])
+        for split, examples in loaded.items():
+            prepared, rejected = prepare_examples(
+                self.model,
+                examples,
+                lambda done, split=split, total=len(examples): self.listener.preparing(  # type: ignore[misc]
+                    split, done, total
+                ),
+            )
+            if rejected:
+                example, reason = rejected[0]
+                self.listener.note(
+                    f"{split}: {len(rejected)} of {len(examples)} molecules left out, the first "
+                    f"{example.id}: {reason}"
+                )
+            if not prepared:
+                raise UsageError(f"no molecule of the split {split!r} can be used for training")
+            setattr(self, split, prepared)
+
+    def restore(self, tensors: dict[str, Tensor], progress: Progress) -> None:
+        """Set model, optimiser and random state from a state file."""
+        path = self.run / STATE_FILE
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        load_state(self.model, parts["model"], path)
+        self._optimizer_state = parts["optimizer"]
+        self._random_state = parts["random"]["cpu"]
+        if not self.fabric.is_global_zero:
+            # The stored sums are those of all processes: they go on in one.
+            progress.sums = dict.fromkeys(progress.sums, 0.0)
+        self.progress = progress
+
+    # --- the loop
+
+    def go(self) -> Outcome:
+        """Train until the end, the patience's end, or a signal."""
+        optimizer = torch.optim.AdamW(
+            self.objective.parameters(),
+            lr=self.recipe.training.learning_rate,
+            weight_decay=self.recipe.training.weight_decay,
+        )
+        if self._optimizer_state:
+            _restore_optimizer(optimizer, self._optimizer_state)
+        module, self.optimizer = self.fabric.setup(self.objective, optimizer)
+        if self._random_state is not None:
+            torch.set_rng_state(self._random_state)
+        if self.fabric.is_global_zero:
+            write_bytes(self.run / RECIPE_FILE, self.recipe.to_toml().encode())
+        with self._stopping_on_signals():
+            while not self._finished():
+                if not self._train_epoch(module):
+                    self._save_state()
+                    return Outcome(self.progress, interrupted=True)
+                self._end_epoch(module)
+        self._finish()
+        return Outcome(self.progress, interrupted=False)
+
+    def _finished(self) -> bool:
+        choice, progress = self.recipe.training, self.progress
+        stale = progress.epoch - progress.best_epoch >= choice.patience
+        return progress.epoch >= choice.epochs or (stale and progress.epoch > 0)
+
+    def _train_epoch(self, module: torch.nn.Module) -> bool:
+        """Finish the running epoch; False if stopped before its end."""
+        choice, progress = self.recipe.training, self.progress
+        order = torch.randperm(
+            len(self.train), generator=_generator(choice.seed, 1 + progress.epoch)
+        )
+        batches = order.split(choice.batch_size)
+        module.train()
+        started, before = time.monotonic(), progress.seconds
+        while progress.batch < len(batches):
+            indices = batches[progress.batch].tolist()
+            loss = self._step(module, indices, progress.step, len(batches) * choice.epochs)
+            progress.batch += 1
+            progress.step += 1
+            progress.seconds = before + time.monotonic() - started
+            self.listener.step(progress.epoch + 1, progress.batch, len(batches), loss)
+            if self._stop_requested():
+                return False
+            if time.monotonic() - self._saved_at > SAVE_SECONDS and progress.batch < len(batches):
+                self._save_state()
+        return True
+
+    def _step(
+        self, module: torch.nn.Module, indices: list[int], step: int, steps: int
+    ) -> float:
+        choice = self.recipe.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = choice.learning_rate * _schedule(choice.schedule, choice.warmup, step, steps)
+        noise = None
+        if self.recipe.loss.generation:
+            generator = _generator(choice.seed, -1 - step)
+            noise = torch.randn(len(indices), self.model.free_width, generator=generator)
+        share = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        # A rank without molecules of its own must still take part in the exchange of gradients.
+        mine = indices[share] or indices[:1]
+        own_noise = None if noise is None else (noise[share] if indices[share] else noise[:1])
+        batch = collate(self.model, [self.train[i] for i in mine], own_noise)
+        terms = module(batch.to(self.fabric.device))
+        if not indices[share]:
+            terms = {name: term * 0.0 for name, term in terms.items()}
+        # Ranks average their gradients; this makes the average the mean over all molecules.
+        loss = self.objective.weighted(terms).sum() * self.fabric.world_size / len(indices)
+        if not torch.isfinite(loss):
+            raise ConfigurationError(
+                f"the loss is {loss.item()} at step {step}: lower training.learning_rate"
+            )
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        if choice.gradient_clip:
+            self.fabric.clip_gradients(module, self.optimizer, max_norm=choice.gradient_clip)
+        self.optimizer.step()
+        self._add_sums({f"train_{k}": float(t.detach().sum()) for k, t in terms.items()})
+        return float(loss.detach())
+
+    def _end_epoch(self, module: torch.nn.Module) -> None:
+        progress, choice = self.progress, self.recipe.training
+        sums = self._reduce(progress.sums)
+        row: Row = {"epoch": progress.epoch + 1, "seconds": round(progress.seconds, 3)}
+        row |= {name: total / len(self.train) for name, total in sums.items()}
+        row |= self._validate()
+        progress.epoch += 1
+        progress.batch, progress.seconds, progress.sums = 0, 0.0, {}
+        progress.history.append(row)
+        best = row["val_loss"] < progress.best_loss
+        if best:
+            progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
+            self._save_model(Calibration(), finished=False)
+        self._write_metrics()
+        self._save_state()
+        self.listener.epoch(row, best)
+
+    @torch.no_grad()
+    def _validate(self) -> Row:
+        self.objective.eval()
+        sums: dict[str, float] = {}
+        share = self.val[self.fabric.global_rank :: self.fabric.world_size]
+        for start in range(0, len(share), self.recipe.training.batch_size):
+            batch = collate(self.model, share[start : start + self.recipe.training.batch_size])
+            for name, value in self._measure(batch.to(self.fabric.device)).items():
+                sums[name] = sums.get(name, 0.0) + value
+        total = self._reduce(sums)
+        terms = {n: total[n] / len(self.val) for n in ("code", "lines", "free") if n in total}
+        row = {f"val_{name}": value for name, value in terms.items()}
+        row["val_loss"] = sum(getattr(self.recipe.loss, n) * value for n, value in terms.items())
+        row["val_micro_f1"] = 2 * total["hits"] / max(total["marked"], 1.0)
+        if total.get("line_count"):
+            row["val_mae_ppm"] = total["error"] / total["line_count"]
+        return row
+
+    def _measure(self, batch: Batch) -> dict[str, float]:
+        prediction = self.model(batch.inputs, batch.condition)
+        terms = self.objective.terms(prediction, batch)
+        predicted = self.model.codec.occupancy(prediction.code) > 0.5
+        observed = self.model.codec.occupied(batch.target)
+        sums = {name: float(term.sum()) for name, term in terms.items()}
+        sums["hits"] = float((predicted & observed).sum())
+        sums["marked"] = float(predicted.sum() + observed.sum())
+        if prediction.lines is not None:
+            shift, _ = matched_shifts(prediction.lines, batch)
+            sums["error"] = float((shift - batch.line_shifts).abs().sum())
+            sums["line_count"] = float(len(shift))
+        return sums
+
+    # --- results
+
+    def _finish(self) -> None:
+        """Calibrate the best model on val, and mark it finished."""
+        if not self.fabric.is_global_zero:
+            return
+        tensors, _ = load_tensors(self.run / MODEL_FILE)
+        load_state(self.model, tensors, self.run / MODEL_FILE)
+        self.model.eval()
+        self._save_model(calibrate(self.model, self.val), finished=True)
+
+    def _save_model(self, calibration: Calibration, *, finished: bool) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        progress = self.progress
+        summary = {
+            "finished": finished,
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "best": progress.history[progress.best_epoch - 1],
+            "data": asdict(self.data),
+            "train_molecules": len(self.train),
+            "val_molecules": len(self.val),
+        }
+        save_model(self.run / MODEL_FILE, self.model, self.recipe, calibration, summary)
+
+    def _save_state(self) -> None:
+        self._saved_at = time.monotonic()
+        progress = asdict(self.progress) | {"sums": self._reduce(self.progress.sums)}
+        if not self.fabric.is_global_zero:
+            return
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        header = {
+            "recipe": self.recipe.model_dump(),
+            "data": asdict(self.data),
+            "progress": progress,
+        }
+        save_tensors(self.run / STATE_FILE, tensors, header)
+
+    def _write_metrics(self) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(self.progress.history[0]))
+        writer.writeheader()
+        writer.writerows(self.progress.history)
+        write_bytes(self.run / METRICS_FILE, text.getvalue().encode())
+
+    # --- small things
+
+    def _add_sums(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+
+    def _reduce(self, values: dict[str, float]) -> dict[str, float]:
+        """Sums over the processes."""
+        if self.fabric.world_size == 1:
+            return dict(values)
+        names = sorted(values)
+        tensor = torch.tensor([values[name] for name in names], dtype=torch.float64)
+        total = self.fabric.all_reduce(tensor, reduce_op="sum")
+        return dict(zip(names, total.tolist(), strict=True))
+
+    def _stop_requested(self) -> bool:
+        stopped = float(self._stop.is_set())
+        return self._reduce({"stop": stopped})["stop"] > 0
+
+    @contextmanager
+    def _stopping_on_signals(self) -> Iterator[None]:
+        """Ctrl-C and termination end the training at the next step; a second one at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop.set()
+            signal.signal(number, before[number])
+
+        before: dict[int, Any] = {
+            number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        for number in before:
+            signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _generator(seed: int, stream: int) -> torch.Generator:
+    """Random numbers that depend on the seed and the stream alone."""
+    digest = hashlib.sha256(f"{seed}:{stream}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def _schedule(kind: str, warmup: float, step: int, steps: int) -> float:
+    """Factor of the learning rate at a step."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    if kind == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,20 @@
+"""Bijections built of additive coupling blocks."""
+
+from nmrtk import Component, hookimpl
+
+
+@hookimpl
+def invertible_backbones() -> list[Component]:
+    """The seed's convolutional stages, and blocks on plain vectors."""
+    return [
+        Component(
+            "irevnet",
+            "nmrtk_irevnet.stages:StagedBackbone",
+            "the seed's convolutional stages on 4 x 16 x 16 features, unconditioned",
+        ),
+        Component(
+            "irevnet-flat",
+            "nmrtk_irevnet.flat:FlatBackbone",
+            "coupling blocks on vectors of any width, conditioned, memory free of the depth",
+        ),
+    ]
