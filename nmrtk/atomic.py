@@ -36,10 +36,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         'whole'
     """
     with _write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        target = path.resolve()  # where a link leads: the link itself stays
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raise OSError(None, "a folder" if target.is_dir() else "not an ordinary file")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with _write_errors(path):
             # At once, so that hours of work do not end at a folder that cannot be written.
@@ -48,7 +49,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             # A full disk may show itself only when the system writes its buffers out.
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

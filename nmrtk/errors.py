@@ -33,3 +33,8 @@ class SpectrumError(NmrtkError):
 
 class CheckpointError(NmrtkError):
     """A trained model that cannot be loaded."""
+
+
+def shorten(text: str, limit: int = 60) -> str:
+    """What a message quotes of a text that a user gave."""
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nmrtk.errors import UsageError
+from nmrtk.errors import UsageError, shorten
 from nmrtk.molecule import Molecule
 
 DEFAULT_ELEMENTS = ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I", "B")
@@ -26,7 +26,8 @@ _SYMBOLS = frozenset(
 )
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁺⁻−", "0123456789+--")
 _TERM = re.compile(r"([A-Z][a-z]?)(\d*)")
-_CHARGE = re.compile(r"(\d*)([+-]+)$")
+_CHARGE = re.compile(r"(\++|-+)(\d*)$")
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Formula:
 
     @classmethod
     def parse(cls, text: str) -> Formula:
-        """Read `C2H6O`, `C5H12NO2+` or `C₆H₁₂O₆`.
+        """Read `C2H6O`, `C5H12NO2+`, `Ca+2` or `C₆H₁₂O₆`.
 
         Raises:
             UsageError: the text is not a formula; the message says where reading stopped.
@@ -73,18 +74,22 @@ class Formula:
         charge = 0
         if match := _CHARGE.search(plain):
             # A digit before the sign belongs to the last element: C2H5+ has charge +1.
-            signs = match[2]
-            if len(set(signs)) > 1:
-                raise UsageError(f"{text!r} is not a formula: mixed signs {signs!r}")
-            charge = len(signs) * (1 if signs[0] == "+" else -1)
-            plain = plain[: match.start(2)]
+            signs, size = match[1], match[2]
+            if len(size) > _MOST_DIGITS or (size and len(signs) > 1):
+                raise UsageError(
+                    f"{shorten(text)!r} is not a molecular formula: cannot read "
+                    f"{shorten(match[0])!r} as a charge; write it as + or +2"
+                )
+            charge = int(signs[0] + (size or str(len(signs))))
+            plain = plain[: match.start()]
         counts: Counter[str] = Counter()
         position = 0
         while position < len(plain):
             term = _TERM.match(plain, position)
-            if term is None or term[1] not in _SYMBOLS:
+            if term is None or term[1] not in _SYMBOLS or len(term[2]) > _MOST_DIGITS:
                 raise UsageError(
-                    f"{text!r} is not a molecular formula: cannot read {plain[position:]!r}; "
+                    f"{shorten(text)!r} is not a molecular formula: cannot read "
+                    f"{shorten(plain[position:])!r}; "
                     "write element symbols with counts, such as C9H8O4"
                 )
             counts[term[1]] += int(term[2]) if term[2] else 1
@@ -108,7 +113,9 @@ class Formula:
 
     def __str__(self) -> str:
         text = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in self.counts)
-        return text + ("+" if self.charge > 0 else "-") * abs(self.charge)
+        size = str(abs(self.charge)) if abs(self.charge) > 1 else ""
+        sign = "" if self.charge == 0 else "+" if self.charge > 0 else "-"
+        return text + sign + size
 
     def vector(self) -> NDArray[np.float32]:
         """Condition for a backbone, shape (VECTOR_WIDTH,): square roots of the counts of

@@ -12,7 +12,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from nmrtk.errors import MoleculeError
+from nmrtk.errors import MoleculeError, shorten
 
 Molecule = Chem.Mol
 
@@ -30,12 +30,15 @@ def parse_smiles(smiles: str) -> Molecule:
     text = smiles.strip()
     if not text:
         raise MoleculeError("the SMILES is empty")
+    # RDKit would take what follows a blank for a name, and a damaged SMILES for a whole one.
+    if not text.isascii() or any(character.isspace() for character in text):
+        raise MoleculeError(f"{shorten(text)!r} is not a SMILES: it has blanks or unusual characters")
     parameters = Chem.SmilesParserParams()
     parameters.sanitize = False
     with BlockLogs():
         molecule = Chem.MolFromSmiles(text, parameters)
     if molecule is None:
-        raise MoleculeError(f"{_shorten(text)!r} is not a SMILES: check brackets, ring closures")
+        raise MoleculeError(f"{shorten(text)!r} is not a SMILES: check brackets, ring closures")
     return finish_molecule(molecule, text)
 
 
@@ -52,9 +55,9 @@ def finish_molecule(molecule: Molecule, label: str) -> Molecule:
             Chem.AssignStereochemistry(molecule, cleanIt=True, force=True)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise MoleculeError(f"{_shorten(label)!r} is not a valid structure: {reason}") from error
+        raise MoleculeError(f"{shorten(label)!r} is not a valid structure: {reason}") from error
     if molecule.GetNumAtoms() == 0:
-        raise MoleculeError(f"{_shorten(label)!r} has no atoms")
+        raise MoleculeError(f"{shorten(label)!r} has no atoms")
     return molecule
 
 
@@ -78,7 +81,7 @@ def restore_order(smiles: str, order: Sequence[int]) -> Molecule:
     """
     molecule = parse_smiles(smiles)
     if sorted(order) != list(range(molecule.GetNumAtoms())):
-        raise MoleculeError(f"{_shorten(smiles)!r} does not have the {len(order)} atoms stored")
+        raise MoleculeError(f"{shorten(smiles)!r} does not have the {len(order)} atoms stored")
     return Chem.RenumberAtoms(molecule, np.argsort(order).tolist())
 
 
@@ -91,9 +94,5 @@ def inchikey(molecule: Molecule) -> str:
     with BlockLogs():
         key = Chem.MolToInchiKey(molecule)
     if not key:
-        raise MoleculeError(f"no InChIKey exists for {_shorten(canonical_smiles(molecule))!r}")
+        raise MoleculeError(f"no InChIKey exists for {shorten(canonical_smiles(molecule))!r}")
     return key
-
-
-def _shorten(text: str, limit: int = 60) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from nmrtk.errors import PluginError, UsageError
 
@@ -28,19 +28,24 @@ class Option:
     @property
     def type_text(self) -> str:
         """The type as a user reads it."""
-        return getattr(self.annotation, "__name__", None) or str(self.annotation).replace(
-            "typing.", ""
-        )
+        if isinstance(self.annotation, type) and not get_args(self.annotation):
+            return self.annotation.__name__
+        return str(self.annotation).replace("typing.", "")
 
 
 def options_of(component_class: type) -> dict[str, Option]:
     """The options that a component has.
 
     Raises:
-        PluginError: an option has no annotation or no default.
+        PluginError: an option has no annotation or no default, or an annotation has no meaning.
     """
     constructor = component_class.__init__
-    hints = get_type_hints(constructor)
+    try:
+        hints = get_type_hints(constructor)
+    except NameError as error:
+        raise PluginError(
+            f"{component_class.__name__}: an annotation of its constructor cannot be resolved: {error}"
+        ) from error
     options = {}
     for name, parameter in inspect.signature(constructor).parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
@@ -86,7 +91,7 @@ def check_options(
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise UsageError(
-                f"{label}: option {name}={value!r} is not a {known[name].type_text}: {reason}"
+                f"{label}: option {name}={value!r} must be {known[name].type_text}: {reason}"
             ) from None
     return checked
 

@@ -91,7 +91,7 @@ class Registry:
                 self.health.append(missing)
                 self._report(missing, f"{ONLY_VARIABLE} names it, but it is not installed")
             entry_points = [e for e in entry_points if e.name in only]
-        for entry_point in sorted(entry_points, key=lambda e: e.name):
+        for entry_point in sorted(entry_points, key=lambda e: (e.name, _distribution(e)[0])):
             self._add(entry_point)
         self._report_duplicates()
 
@@ -131,12 +131,7 @@ class Registry:
         return f"{owner.distribution} {owner.version}"
 
     def _add(self, entry_point: importlib.metadata.EntryPoint) -> None:
-        distribution = entry_point.dist
-        health = PluginHealth(
-            entry_point.name,
-            distribution.name if distribution else "unknown",
-            distribution.version if distribution else "unknown",
-        )
+        health = PluginHealth(entry_point.name, *_distribution(entry_point))
         self.health.append(health)
         # SystemExit too: a module that exits on import must not take nmrtk down with it.
         try:
@@ -144,14 +139,14 @@ class Registry:
         except (Exception, SystemExit) as error:
             self._report(health, f"cannot be imported: {_cause(error)}")
             return
+        # Entry points of two distributions may have the same name.
+        label = f"{health.distribution}:{entry_point.name}"
         try:
             misspelt = list(_unknown_hooks(self._manager, module))
             if not misspelt:
-                # Entry points of two distributions may have the same name.
-                self._manager.register(module, name=f"{health.distribution}:{entry_point.name}")
+                self._manager.register(module, name=label)
         except (Exception, SystemExit) as error:
-            if self._manager.is_registered(module) and module not in self._loaded:
-                self._manager.unregister(module)
+            self._manager.unregister(name=label)
             self._report(health, f"cannot be registered: {_cause(error)}")
             return
         for text in misspelt:
@@ -177,7 +172,7 @@ class Registry:
             for component in offered:
                 self._owners.setdefault((kind, component.name), []).append((health, component))
         if not health.components and health.healthy:
-            self._report(health, "offers nothing: it implements no hook of nmrtk")
+            self._report(health, "offers nothing: none of its hooks yields a component")
 
     def _report_duplicates(self) -> None:
         for (kind, name), owners in sorted(self._owners.items()):
@@ -225,6 +220,12 @@ def build(kind: str, name: str, options: Mapping[str, Any] | None = None, *conte
 
     component_class = registry().find(kind, name).load()
     return component_class(*context, **check_options(component_class, name, options or {}))
+
+
+def _distribution(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that an entry point belongs to."""
+    owner = entry_point.dist
+    return (owner.name, owner.version) if owner else ("unknown", "unknown")
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, module: ModuleType) -> Iterator[str]:

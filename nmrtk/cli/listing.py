@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from nmrtk.component import Component
 
 
 @click.command("list")
@@ -29,7 +33,7 @@ def list_components(as_json: bool, with_options: bool) -> None:
             for name, component in named.items():
                 click.echo(f"  {name:<{width}}  {component.summary}")
                 if with_options:
-                    _echo_options(component.load(), " " * (width + 4))
+                    _echo_options(component, " " * (width + 4))
             if not named:
                 click.echo("  (none installed)")
     broken = [health for health in registry().health if not health.healthy]
@@ -62,8 +66,14 @@ def plugins(as_json: bool) -> None:
         click.echo("No plugin is installed: try `pip install nmrtk[all]`.")
 
 
-def _echo_options(component_class: type, indent: str) -> None:
+def _echo_options(component: Component, indent: str) -> None:
+    from nmrtk.errors import PluginError
     from nmrtk.options import options_of
 
-    for option in options_of(component_class).values():
+    try:
+        options = options_of(component.load())
+    except PluginError as error:
+        click.echo(f"Warning: {error}", err=True)
+        return
+    for option in options.values():
         click.echo(f"{indent}{option.name}: {option.type_text} = {option.default!r}")

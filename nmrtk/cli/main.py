@@ -52,17 +52,25 @@ class CommandGroup(click.Group):
         try:
             return super().main(args, *rest, **options)
         except UsageError as error:
-            _fail(error, EXIT_USAGE)
+            _fail(str(error), EXIT_USAGE)
         except NmrtkError as error:
-            _fail(error, EXIT_FAILURE)
-        except BrokenPipeError:
-            # The reader of our output has gone, as with `nmrtk list | head`.
-            sys.stderr.close()
-            sys.exit(EXIT_FAILURE)
+            _fail(str(error), EXIT_FAILURE)
+        except OSError as error:
+            # Where no part knew better: a full disk, a folder without permission.
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(f"{place}{error.strerror or error}", EXIT_FAILURE)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it without a traceback."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            context.exit(EXIT_INTERRUPTED)
 
 
-def _fail(error: NmrtkError, code: int) -> None:
-    click.echo(f"Error: {error}", err=True)
+def _fail(message: str, code: int) -> None:
+    click.echo(f"Error: {message}", err=True)
     sys.exit(code)
 
 

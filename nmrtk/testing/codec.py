@@ -13,7 +13,7 @@ from nmrtk.interfaces import AtomLines, SpectrumCodec
 from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
 from nmrtk.spectrum import Spectrum, spectrum_of_shifts
 from nmrtk.testing.material import examples
-from nmrtk.testing.report import TOLERANCES, Report, difference, same_after_reload
+from nmrtk.testing.report import TOLERANCES, Report, difference, has_gradient, same_after_reload
 
 _SAME = TOLERANCES[torch.float32].same
 # Share of pairs of an occupied and an empty bin that a code may order wrongly: codes that blur
@@ -190,15 +190,16 @@ def _check_loss(
         "the loss of one row does not depend on the others",
     )
     noise = torch.randn_like(codes).requires_grad_(True)
-    (gradient,) = torch.autograd.grad(codec.loss(noise, targets).sum(), noise)
+    loss = codec.loss(noise, targets)
     report.require(
         "gradient of the loss",
-        bool(torch.isfinite(gradient).all()) and bool(gradient.any(dim=1).all()),
-        "a row without gradient, or one that is not finite",
+        has_gradient(loss, noise),
+        "none, or one that is not finite",
         "the loss is differentiable in the code",
     )
+    (gradient,) = torch.autograd.grad(loss.sum(), noise)
     with torch.no_grad():
-        lower = codec.loss(noise - 1e-3 * gradient, targets) < codec.loss(noise, targets)
+        lower = codec.loss(noise - 1e-3 * gradient, targets) < loss
     report.require(
         "a step against the gradient lowers the loss",
         bool(lower.all()),
@@ -320,10 +321,9 @@ def _check_expected(
         f"{right[differ].tolist()} for the right and {wrong[differ].tolist()} for others",
         "the code that lines imply stands for their spectrum",
     )
-    (gradient,) = torch.autograd.grad(right.sum(), shift)
     report.require(
         "gradient of the code from lines",
-        bool(torch.isfinite(gradient).all()) and bool(gradient.any()),
+        has_gradient(right, shift),
         "none, or one that is not finite",
         "expected is differentiable in the shifts",
     )

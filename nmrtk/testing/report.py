@@ -131,6 +131,14 @@ def difference(first: torch.Tensor, second: torch.Tensor) -> float:
     return (first - second).abs().max().item() / scale
 
 
+def has_gradient(values: torch.Tensor, leaf: torch.Tensor) -> bool:
+    """Whether the sum of `values` has a finite gradient in `leaf` that is not zero everywhere."""
+    if not values.requires_grad:
+        return False
+    (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True, retain_graph=True)
+    return gradient is not None and bool(torch.isfinite(gradient).all() and gradient.any())
+
+
 def same_after_reload(
     report: Report,
     module: torch.nn.Module,

@@ -101,7 +101,8 @@ class FlatBackbone(InvertibleBackbone):
         self, features: Tensor, condition: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """`forward`, and the log of the absolute Jacobian determinant, (B,): that of the scaling,
-        since coupling keeps volumes."""
+        since coupling keeps volumes.
+        """
         outputs = self(features, condition)
         return outputs, self._log_scale().sum().to(outputs.dtype).expand(len(outputs))
 

@@ -48,13 +48,17 @@ def run_steps(
     # Half precision would lose what a step adds, and with it the exact inverse.
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if recompute and torch.is_grad_enabled():
-        parameters = [p for step in steps for p in step.net.parameters()]
+        parameters = _parameters(steps)
         result: Tensor = _RecomputedChain.apply(steps, sign, values, condition, *parameters)
         return result
     for step in steps:
         change = _change(step, values, condition).to(values.dtype)
         values = values.index_add(1, step.target, change, alpha=sign)
     return values
+
+
+def _parameters(steps: Sequence[Step]) -> list[nn.Parameter]:
+    return [p for step in steps for p in step.net.parameters()]
 
 
 def _change(step: Step, values: Tensor, condition: Tensor | None) -> Tensor:
@@ -92,7 +96,7 @@ class _RecomputedChain(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        values, condition, *parameters = ctx.saved_tensors
+        values, condition, *_ = ctx.saved_tensors
         values, gradient = values.clone(), gradient.clone()
         wants_condition = condition is not None and ctx.needs_input_grad[3]
         condition_gradient = torch.zeros_like(condition) if wants_condition else None
@@ -122,5 +126,5 @@ class _RecomputedChain(torch.autograd.Function):
             None,
             gradient,
             condition_gradient,
-            *(gradients.get(p) for p in parameters),
+            *(gradients.get(p) for p in _parameters(ctx.steps)),
         )

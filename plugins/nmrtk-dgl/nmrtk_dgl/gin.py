@@ -1,0 +1,67 @@
+"""The encoder `dgl-gin`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nmrtk.nucleus import Nucleus
+from nmrtk_dgl.backend import DGLGraph, ops
+from nmrtk_dgl.encoder import BondTable, GraphEncoder, check_option
+
+
+class GineConvolution(nn.Module):
+    """h_i -> mlp((1 + epsilon) h_i + sum over neighbours j of relu(h_j + e_ij)).
+
+    Source: Hu et al., Strategies for Pre-training Graph Neural Networks, arXiv 1905.12265. It is
+    `dgl.nn.GINEConv` on DGL's compiled operators, and takes graphs without any bond.
+
+    Args:
+        dim: width of the states.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.bonds = BondTable(dim)
+        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, graph: DGLGraph, states: Tensor, bonds: Tensor) -> Tensor:
+        """States (A, dim) and kinds of bonds (E,) -> (A, dim)."""
+        messages = torch.relu(ops.u_add_e(graph, states, self.bonds(bonds)))
+        update: Tensor = self.mlp((1 + self.epsilon) * states + ops.copy_e_sum(graph, messages))
+        return update
+
+
+class GinEncoder(GraphEncoder):
+    """Graph isomorphism network with bonds.
+
+    Args:
+        nucleus: whose lines are predicted.
+        hidden_dim: width of the states of atoms.
+        layers: number of convolutions; shifts see so many bonds far.
+        dropout: share of the entries set to zero in training.
+        pooled_dim: number of learned features.
+        descriptor_dim: number of fixed features: counts of atom environments.
+    """
+
+    def __init__(
+        self,
+        nucleus: Nucleus,
+        *,
+        hidden_dim: int = 128,
+        layers: int = 5,
+        dropout: float = 0.0,
+        pooled_dim: int = 128,
+        descriptor_dim: int = 128,
+    ) -> None:
+        check_option("hidden_dim", hidden_dim, 1, 4096)
+        check_option("layers", layers, 1, 64)
+        super().__init__(
+            nucleus,
+            [GineConvolution(hidden_dim) for _ in range(layers)],
+            hidden_dim=hidden_dim,
+            dropout=dropout,
+            pooled_dim=pooled_dim,
+            descriptor_dim=descriptor_dim,
+        )

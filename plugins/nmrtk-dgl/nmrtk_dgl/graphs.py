@@ -1,0 +1,136 @@
+"""Molecules prepared for a graph network, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nmrtk.errors import MoleculeError
+from nmrtk.graph import ATOM_CARDINALITIES, molecular_graph
+from nmrtk.molecule import Molecule
+from nmrtk.nucleus import Nucleus
+from nmrtk.site_classes import site_classes
+from nmrtk_dgl.descriptor import environment_counts
+
+_ATOM_OFFSETS = torch.tensor([0, *np.cumsum(ATOM_CARDINALITIES)[:-1]])
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedMolecule:
+    """One molecule as arrays: A atoms, E directed bonds, S sites, H environments.
+
+    Args:
+        atoms: (A, fields), categories.
+        sources: (E,), atom from which a directed bond leads.
+        targets: (E,), atom to which it leads.
+        bonds: (E,), kind of bond.
+        sites: (S,), atoms that give a line, ascending.
+        classes: (S,), coarse class of each.
+        environments: (H,), hashed atom environments that occur.
+        counts: (H,), how often.
+    """
+
+    atoms: NDArray[np.uint8]
+    sources: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    bonds: NDArray[np.uint8]
+    sites: NDArray[np.int32]
+    classes: NDArray[np.int16]
+    environments: NDArray[np.int16]
+    counts: NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphBatch:
+    """B molecules as one graph without bonds between them.
+
+    Args:
+        atoms: (A, fields), int64, rows of one table of embeddings for all fields.
+        sources: (E,), int64.
+        targets: (E,), int64.
+        bonds: (E,), int64.
+        atom_molecules: (A,), int64, row of the molecule of each atom, ascending.
+        atom_counts: (B,), float32, number of atoms.
+        sites: (S,), int64, index of the atom of each site.
+        classes: (S,), int64.
+        site_molecules: (S,), int64, row of the molecule of each site, ascending.
+        environments: (H,), int64.
+        environment_starts: (B,), int64, where the environments of each molecule begin.
+        environment_roots: (H,), float32, square roots of the counts.
+    """
+
+    atoms: Tensor
+    sources: Tensor
+    targets: Tensor
+    bonds: Tensor
+    atom_molecules: Tensor
+    atom_counts: Tensor
+    sites: Tensor
+    classes: Tensor
+    site_molecules: Tensor
+    environments: Tensor
+    environment_starts: Tensor
+    environment_roots: Tensor
+
+    def __len__(self) -> int:
+        return len(self.atom_counts)
+
+    def to(self, device: torch.device | str) -> GraphBatch:
+        """The batch on another device."""
+        return GraphBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+
+def prepare_molecule(molecule: Molecule, nucleus: Nucleus) -> PreparedMolecule:
+    """Everything that the encoders need of a molecule.
+
+    Raises:
+        MoleculeError: it has no atoms.
+    """
+    if molecule.GetNumAtoms() == 0:
+        raise MoleculeError("the molecule has no atoms: a graph needs at least one")
+    graph = molecular_graph(molecule)
+    sites = np.array(nucleus.sites(molecule), dtype=np.int32)
+    environments, counts = environment_counts(molecule)
+    return PreparedMolecule(
+        graph.atoms,
+        graph.sources,
+        graph.targets,
+        graph.bond_kinds,
+        sites,
+        site_classes(graph)[sites].astype(np.int16),
+        environments,
+        counts,
+    )
+
+
+def collate_molecules(prepared: Sequence[PreparedMolecule]) -> GraphBatch:
+    """Join prepared molecules into one graph."""
+    atom_counts = np.array([len(one.atoms) for one in prepared])
+    starts = np.cumsum(atom_counts) - atom_counts
+    rows = np.arange(len(prepared))
+    bond_starts = np.repeat(starts, [len(one.bonds) for one in prepared])
+    site_counts = [len(one.sites) for one in prepared]
+    environment_counts = np.array([len(one.counts) for one in prepared])
+    return GraphBatch(
+        _join([one.atoms for one in prepared]) + _ATOM_OFFSETS,
+        _join([one.sources for one in prepared], bond_starts),
+        _join([one.targets for one in prepared], bond_starts),
+        _join([one.bonds for one in prepared]),
+        torch.from_numpy(np.repeat(rows, atom_counts)),
+        torch.from_numpy(atom_counts.astype(np.float32)),
+        _join([one.sites for one in prepared], np.repeat(starts, site_counts)),
+        _join([one.classes for one in prepared]),
+        torch.from_numpy(np.repeat(rows, site_counts)),
+        _join([one.environments for one in prepared]),
+        torch.from_numpy(np.cumsum(environment_counts) - environment_counts),
+        _join([one.counts for one in prepared]).float().sqrt(),
+    )
+
+
+def _join(arrays: Sequence[NDArray[np.integer]], offsets: NDArray[np.int64] | int = 0) -> Tensor:
+    return torch.from_numpy(np.concatenate(arrays).astype(np.int64) + offsets)
