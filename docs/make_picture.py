@@ -9,6 +9,7 @@ import csv
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
@@ -35,8 +36,9 @@ def compound() -> tuple[str, list[tuple[float, str]]]:
 def structure(smiles: str, width: int, height: int) -> str:
     """The drawing of a structure, without its frame."""
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
-    drawer.drawOptions().clearBackground = False
-    drawer.drawOptions().bondLineWidth = 2
+    options: Any = drawer.drawOptions()
+    options.clearBackground = False
+    options.bondLineWidth = 2
     drawer.DrawMolecule(Chem.MolFromSmiles(smiles))
     drawer.FinishDrawing()
     text: str = drawer.GetDrawingText()
@@ -78,7 +80,8 @@ def arrow(left: int, right: int, y: int, color: str, *, reverse: bool = False) -
 def network() -> str:
     """The box in the middle: coupled layers."""
     bars = "".join(
-        f'<rect x="{x + shift}" y="118" width="14" height="64" rx="4" fill="{color}" opacity="{o}"/>'
+        f'<rect x="{x + shift}" y="118" width="14" height="64" rx="4" fill="{color}"'
+        f' opacity="{o}"/>'
         for x, o in zip(range(404, 564, 44), (0.85, 0.7, 0.55, 0.4), strict=True)
         for shift, color in ((0, FORWARD), (18, INVERSE))
     )

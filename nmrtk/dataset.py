@@ -246,6 +246,13 @@ class _Columns:
         complete: NDArray[np.bool_] = (lines == sites) & (unknown | (self.atom_count == lines))
         return complete
 
+    def assigned(self) -> NDArray[np.bool_]:
+        """Whether any line of each spectrum is assigned, (S,)."""
+        atoms_before = np.concatenate(([0], self.atoms[1]))
+        peaks_before = np.concatenate(([0], self.peaks_end))
+        assigned: NDArray[np.bool_] = np.diff(atoms_before[peaks_before]) > 0
+        return assigned
+
     def spectra_of(self, row: int) -> range:
         """Indices of the spectra of a molecule."""
         return _row_range(self.spectra_end, row)
@@ -258,26 +265,29 @@ class _Columns:
 
     def spectrum(self, index: int, nucleus: str) -> Spectrum:
         """A spectrum with its lines."""
+        lines = _row_range(self.peaks_end, index)
+        span = slice(lines.start, lines.stop)
         values, ends = self.atoms
+        first = _row_range(ends, lines.start).start if lines else 0
         peaks = []
-        for i in _row_range(self.peaks_end, index):
-            span = _row_range(ends, i)
-            peaks.append(
-                Peak(
-                    ppm=float(self.ppm[i]),
-                    intensity=_optional(self.intensity[i]),
-                    multiplicity=self.multiplicity[i],
-                    atoms=tuple(values[span.start : span.stop].tolist()),
-                )
-            )
+        for ppm, intensity, multiplicity, end in zip(
+            self.ppm[span].tolist(),
+            self.intensity[span].tolist(),
+            self.multiplicity[span],
+            ends[span].tolist(),
+            strict=True,
+        ):
+            atoms = tuple(values[first:end].tolist()) if end > first else ()
+            peaks.append(Peak(ppm, _optional(intensity), multiplicity, atoms))
+            first = end
         count = int(self.atom_count[index])
         return Spectrum(
             nucleus,
             tuple(peaks),
             atom_count=None if count == _NO_COUNT else count,
             solvent=self.solvent[index],
-            field_mhz=_optional(self.field_mhz[index]),
-            temperature_k=_optional(self.temperature_k[index]),
+            field_mhz=_optional(self.field_mhz[index].item()),
+            temperature_k=_optional(self.temperature_k[index].item()),
         )
 
 
@@ -374,7 +384,7 @@ class DataSet:
             split: `train`, `val` or `test`.
             complete_only: take the first spectrum that has one line for every atom of the
                 nucleus, and leave out molecules without one; else take the spectrum with the
-                most lines.
+                most lines. Assigned spectra go before others.
 
         Raises:
             UsageError: the split is unknown or empty, or holds no complete spectrum.
@@ -383,16 +393,17 @@ class DataSet:
         columns = self._columns
         complete = columns.complete()
         lines = np.diff(columns.peaks_end, prepend=0)
+        assigned = columns.assigned()
         chosen: dict[str, tuple[int, int]] = {}  # InChIKey: row, spectrum
+        best: dict[str, tuple[int, bool]] = {}
         for row in rows_of_split(rule, split, columns.split, self.skeletons()).tolist():
             key = columns.inchikey[row]
             for index in columns.spectra_of(row):
-                if complete_only:
-                    better = complete[index] and key not in chosen
-                else:
-                    better = key not in chosen or lines[index] > lines[chosen[key][1]]
-                if better:
-                    chosen[key] = row, index
+                if complete_only and not complete[index]:
+                    continue
+                rank = int(lines[index]), bool(assigned[index])
+                if key not in best or rank > best[key]:
+                    chosen[key], best[key] = (row, index), rank
         if not chosen:
             raise UsageError(
                 f"no molecule of the split {split!r} of {self.path} has a complete {self.nucleus} "
@@ -491,8 +502,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _optional(value: np.floating[Any]) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _optional(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _row_range(ends: NDArray[np.int64], row: int) -> range:

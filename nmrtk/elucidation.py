@@ -404,7 +404,7 @@ def _letters_agree(observed: Spectrum, expected: Sequence[str]) -> bool:
 
 def _spectrum_notes(query: Query) -> list[str]:
     """What is odd about the lines, though not impossible."""
-    notes = []
+    notes: list[str] = []
     spectrum, formula = query.spectrum, query.formula
     nucleus = Nucleus.parse(spectrum.nucleus)
     if formula is None:

@@ -20,9 +20,12 @@ VECTOR_WIDTH = len(DEFAULT_ELEMENTS) + 2
 """Length of `Formula.vector`: the elements, the others, the charge."""
 
 _SYMBOLS = frozenset(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
-    "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
-    "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U".split()
+    re.findall(
+        r"[A-Z][a-z]?",
+        "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As "
+        "Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu "
+        "Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U",
+    )
 )
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁺⁻−", "0123456789+--")
 _TERM = re.compile(r"([A-Z][a-z]?)(\d*)")
@@ -119,7 +122,8 @@ class Formula:
 
     def vector(self) -> NDArray[np.float32]:
         """Condition for a backbone, shape (VECTOR_WIDTH,): square roots of the counts of
-        `DEFAULT_ELEMENTS` and of the other elements together, then the charge."""
+        `DEFAULT_ELEMENTS` and of the other elements together, then the charge.
+        """
         counts = dict(self.counts)
         named = [counts.pop(symbol, 0) for symbol in DEFAULT_ELEMENTS]
         values = np.sqrt(np.array([*named, sum(counts.values())], dtype=np.float32))

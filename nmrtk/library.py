@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -212,7 +212,7 @@ class Library:
         with self._reading():
             data = self._file[name]
             edges = np.searchsorted(entries, np.arange(0, len(self) + BLOCK, BLOCK))
-            for first, last in zip(edges[:-1], edges[1:], strict=True):
+            for first, last in pairwise(edges.tolist()):
                 block = entries[first:last]
                 if not len(block):
                     continue
@@ -266,8 +266,8 @@ def is_library(path: Path) -> bool:
 def model_identity(loaded: LoadedModel) -> str:
     """A checksum of what decides a model's features and codes: its parts and its tensors."""
     recipe = loaded.recipe
-    parts = [recipe.nucleus, recipe.encoder, recipe.codec, recipe.backbone]
-    text = json.dumps([part if isinstance(part, str) else part.model_dump() for part in parts])
+    parts = [part.model_dump() for part in (recipe.encoder, recipe.codec, recipe.backbone)]
+    text = json.dumps([recipe.nucleus, *parts])
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(loaded.model.state_dict().items()):
         digest.update(name.encode())

@@ -91,8 +91,8 @@ class ReversibleModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
+        """Where the model is."""
+        return self.mean_code.device
 
     def encode(self, inputs: Any, batch_size: int) -> tuple[Tensor, AtomLines | None]:
         """Features (B, F) of a collated batch, and the lines if the encoder predicts them."""

@@ -7,6 +7,7 @@ of its source.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
@@ -32,8 +33,10 @@ def parse_smiles(smiles: str) -> Molecule:
         raise MoleculeError("the SMILES is empty")
     # RDKit would take what follows a blank for a name, and a damaged SMILES for a whole one.
     if not text.isascii() or any(character.isspace() for character in text):
-        raise MoleculeError(f"{shorten(text)!r} is not a SMILES: it has blanks or unusual characters")
-    parameters = Chem.SmilesParserParams()
+        raise MoleculeError(
+            f"{shorten(text)!r} is not a SMILES: it has blanks or unusual characters"
+        )
+    parameters: Any = Chem.SmilesParserParams()
     parameters.sanitize = False
     with BlockLogs():
         molecule = Chem.MolFromSmiles(text, parameters)
@@ -63,7 +66,8 @@ def finish_molecule(molecule: Molecule, label: str) -> Molecule:
 
 def canonical_smiles(molecule: Molecule, *, stereo: bool = False) -> str:
     """Canonical SMILES; without stereo it names the constitution."""
-    return Chem.MolToSmiles(molecule, isomericSmiles=stereo)
+    smiles: str = Chem.MolToSmiles(molecule, isomericSmiles=stereo)
+    return smiles
 
 
 def smiles_and_order(molecule: Molecule) -> tuple[str, list[int]]:

@@ -39,12 +39,12 @@ def options_of(component_class: type) -> dict[str, Option]:
     Raises:
         PluginError: an option has no annotation or no default, or an annotation has no meaning.
     """
-    constructor = component_class.__init__
+    constructor = component_class.__init__  # type: ignore[misc]  # it is a class, not an instance
     try:
         hints = get_type_hints(constructor)
     except NameError as error:
         raise PluginError(
-            f"{component_class.__name__}: an annotation of its constructor cannot be resolved: {error}"
+            f"{component_class.__name__}: an annotation of an option cannot be resolved: {error}"
         ) from error
     options = {}
     for name, parameter in inspect.signature(constructor).parameters.items():
@@ -58,9 +58,7 @@ def options_of(component_class: type) -> dict[str, Option]:
     return options
 
 
-def check_options(
-    component_class: type, label: str, options: Mapping[str, Any]
-) -> dict[str, Any]:
+def check_options(component_class: type, label: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options with their values converted to the annotated types.
 
     Args:

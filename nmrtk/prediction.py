@@ -50,8 +50,9 @@ def predict_rows(
 def prepare_molecules(
     model: ReversibleModel, molecules: Iterable[Molecule]
 ) -> tuple[list[Any], list[str]]:
-    """What the encoder prepares of each molecule, None where it refuses; and the refusals, an
-    empty text where there is none."""
+    """What the encoder prepares of each molecule, and why it refuses it: None, or an empty text,
+    where there is no such thing.
+    """
     prepared: list[Any] = []
     refusals: list[str] = []
     for molecule in molecules:
@@ -124,8 +125,8 @@ def source_indices(smiles: str, molecule: Molecule) -> list[int]:
         [1, 2]
     """
     parameters = Chem.SmilesParserParams()
-    parameters.sanitize = False
-    parameters.removeHs = False
+    parameters.sanitize = False  # type: ignore[assignment]
+    parameters.removeHs = False  # type: ignore[assignment]
     with BlockLogs():
         given = Chem.MolFromSmiles(smiles.strip(), parameters)
     if given.GetNumAtoms() == molecule.GetNumAtoms():
@@ -136,34 +137,29 @@ def source_indices(smiles: str, molecule: Molecule) -> list[int]:
 
 
 def _predict_batch(loaded: LoadedModel, rows: Sequence[StructureRow]) -> list[Row]:
-    molecules: list[Molecule | None] = []
-    errors: list[str] = []
-    for row in rows:
-        molecule, error = None, row.error
-        if not error:
-            try:
-                molecule = parse_smiles(row.smiles)
-            except MoleculeError as problem:
-                error = str(problem)
-        molecules.append(molecule)
-        errors.append(error)
-    readable = [index for index, molecule in enumerate(molecules) if molecule is not None]
-    prepared, refusals = prepare_molecules(loaded.model, (molecules[i] for i in readable))
-    results: dict[int, Row] = {}
-    usable = []
-    for index, refusal in zip(readable, refusals, strict=True):
-        errors[index] = refusal
-        if not refusal:
-            usable.append(index)
+    errors = {index: row.error for index, row in enumerate(rows) if row.error}
+    usable: list[tuple[int, Molecule, Any]] = []
+    for index, row in enumerate(rows):
+        if index in errors:
+            continue
+        try:
+            molecule = parse_smiles(row.smiles)
+            usable.append((index, molecule, loaded.model.encoder.prepare(molecule)))
+        except MoleculeError as error:
+            errors[index] = str(error)
+    results = {
+        index: {"id": row.id, "smiles": row.smiles, "error": f"{row.position}: {errors[index]}"}
+        for index, row in enumerate(rows)
+        if index in errors
+    }
     if usable:
-        chosen = [molecules[index] for index in usable]
-        prediction = predict_prepared(loaded.model, [p for p in prepared if p is not None], chosen)
+        molecules = [molecule for _, molecule, _ in usable]
+        prediction = predict_prepared(loaded.model, [p for _, _, p in usable], molecules)
         occupancy = loaded.model.codec.occupancy(prediction.code).double().cpu().numpy()
-        for index, spectrum, code in zip(
-            usable, predicted_spectra(loaded, prediction, chosen), occupancy, strict=True
-        ):
-            results[index] = _prediction_row(rows[index], molecules[index], spectrum, code)
-    return [results.get(index) or _error_row(row, errors[index]) for index, row in enumerate(rows)]
+        spectra = predicted_spectra(loaded, prediction, molecules)
+        for (index, molecule, _), spectrum, code in zip(usable, spectra, occupancy, strict=True):
+            results[index] = _prediction_row(rows[index], molecule, spectrum, code)
+    return [results[index] for index in range(len(rows))]
 
 
 def _prediction_row(
@@ -185,10 +181,6 @@ def _prediction_row(
         ],
         "code": [round(value, _CODE_DIGITS) for value in code.tolist()],
     }
-
-
-def _error_row(row: StructureRow, error: str) -> Row:
-    return {"id": row.id, "smiles": row.smiles, "error": f"{row.position}: {error}"}
 
 
 def _equivalence(molecule: Molecule, sites: Sequence[int]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from nmrtk.errors import DataError, SpectrumError
 from nmrtk.sources import read_lines
 
 _DELIMITERS = ",;\t"
+_RECORD_END = "$$$$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,34 @@ def file_lines(path: Path) -> Iterator[Line]:
         yield Line(number + 1, "", f"what follows cannot be read: {error}")
 
 
+def sd_records(path: Path) -> Iterator[Line]:
+    """Records of a plain or gzip SD file as `Line`s of many lines, counted from 1.
+
+    Cut here and not by RDKit, which loses the record after a broken one.
+
+    Raises:
+        DataError: the file cannot be opened, is empty, or is damaged from its start.
+    """
+    number = 1
+    lines: list[str] = []
+    try:
+        for text in read_lines(path):
+            if text.startswith(_RECORD_END):
+                yield Line(number, "".join(lines))
+                number += 1
+                lines = []
+            else:
+                lines.append(text)
+    except DataError as error:
+        if number == 1 and not lines:
+            raise
+        yield Line(number, "", f"what follows cannot be read: {error}")
+        return
+    # The delimiter after the last record may be missing.
+    if "".join(lines).strip():
+        yield Line(number, "".join(lines))
+
+
 def standard_input_lines() -> Iterator[Line]:
     """Lines of standard input that are not blank."""
     text = io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", errors="replace")
@@ -55,6 +84,8 @@ def standard_input_lines() -> Iterator[Line]:
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    """A row of a table: its fields by column, or what is wrong with it."""
+
     position: str
     fields: dict[str, str]
     error: str = ""
@@ -71,7 +102,6 @@ class Table:
         self.delimiter = max(_DELIMITERS, key=first.text.count)
         self._reader = csv.reader(self._text(first), delimiter=self.delimiter)
         self.columns = [name.strip().lower() for name in next(self._reader, [])]
-        self._first_error = first.error
 
     def _text(self, first: Line) -> Iterator[str]:
         for line in itertools.chain([first], self._lines):

@@ -10,17 +10,25 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from nmrtk.errors import MoleculeError, NmrtkError, SpectrumError, UsageError
+from nmrtk.errors import DataError, MoleculeError, NmrtkError, SpectrumError, UsageError
 from nmrtk.formula import Formula
 from nmrtk.nucleus import Nucleus
 from nmrtk.peaklist import parse_peaks
-from nmrtk.row_lines import Line, Table, decimal, file_lines, standard_input_lines
+from nmrtk.row_lines import (
+    Line,
+    Table,
+    decimal,
+    file_lines,
+    sd_records,
+    standard_input_lines,
+)
 from nmrtk.spectrum import Peak, Spectrum
 
 Row = dict[str, Any]
 Id = str | int
+_AnyRow = TypeVar("_AnyRow")
 
 STANDARD_INPUT = "-"
 
@@ -83,14 +91,12 @@ def read_structures(source: str) -> Iterator[StructureRow]:
         UsageError: the ending of the file is none of these.
         DataError: it cannot be opened, has no column `smiles`, or is empty.
     """
-    kind = _kind(source, _STRUCTURE_FORMATS)
-    if kind == ".sdf":
-        return _not_empty(_sdf_structures(source, _open(source)), source)
-    lines, kind = _lines(source, kind, ".smi")
-    reader = {
+    lines, kind = _lines(source, _kind(source, _STRUCTURE_FORMATS), ".smi")
+    reader: Callable[[Iterator[Line]], Iterator[StructureRow]] = {
         ".jsonl": _json_structures,
         ".smi": _smiles_structures,
         ".csv": lambda text: _table_structures(text, source),
+        ".sdf": _sd_structures,
     }[kind]
     return _not_empty(reader(lines), source)
 
@@ -134,6 +140,54 @@ def query_row(position: str, fields: Mapping[str, Any], nucleus: Nucleus, number
         return QueryRow(position, row_id, spectrum, _formula(fields.get("formula")))
     except NmrtkError as error:
         return QueryRow(position, row_id, None, error=str(error))
+
+
+# --- files
+
+
+def _kind(source: str, formats: Mapping[str, str]) -> str:
+    """The format that the ending says; of standard input, an empty text."""
+    if source == STANDARD_INPUT:
+        return ""
+    name = source.lower().removesuffix(".gz")
+    for ending, kind in formats.items():
+        if name.endswith(ending):
+            return kind
+    known = ", ".join(sorted(set(formats.values())))
+    raise UsageError(f"{source}: its ending says no known format; allowed: {known}, also with .gz")
+
+
+def _lines(source: str, kind: str, plain: str) -> tuple[Iterator[Line], str]:
+    """Lines (of SD files, records), and the format: of standard input, what it looks like.
+
+    Raises:
+        DataError: the file cannot be opened, or there is no line.
+    """
+    if source == STANDARD_INPUT:
+        lines = standard_input_lines()
+    else:
+        lines = (sd_records if kind == ".sdf" else file_lines)(Path(source))
+    # At once, so that a wrong name is told before a model is loaded.
+    first = next(lines, None)
+    if first is None:
+        raise _empty(source)
+    if not kind:
+        kind = ".jsonl" if first.text.lstrip().startswith("{") else plain
+    return itertools.chain([first], lines), kind
+
+
+def _not_empty(rows: Iterator[_AnyRow], source: str) -> Iterator[_AnyRow]:
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
+        raise _empty(source)
+
+
+def _empty(source: str) -> DataError:
+    name = "standard input" if source == STANDARD_INPUT else source
+    return DataError(f"{name} is empty: there is no row in it")
 
 
 # --- JSON lines
@@ -252,41 +306,26 @@ def _peak_table(table: Table, nucleus: Nucleus) -> QueryRow:
 # --- SD files
 
 
-def _sdf_structures(source: str, file: IO[bytes]) -> Iterator[StructureRow]:
+def _sd_structures(records: Iterable[Line]) -> Iterator[StructureRow]:
     from rdkit import Chem
     from rdkit.rdBase import BlockLogs
 
-    from nmrtk.molecule import finish_molecule, smiles_and_order
+    from nmrtk.molecule import canonical_smiles, finish_molecule
 
-    number = 0
-    with file:
-        supplier = Chem.ForwardSDMolSupplier(file, sanitize=False, removeHs=False)
-        while True:
-            number += 1
-            position = f"record {number}"
-            try:
-                with BlockLogs():
-                    molecule = next(supplier)
-            except StopIteration:
-                return
-            except (*_DAMAGE, RuntimeError) as error:
-                reason = f"the file is damaged here, what follows cannot be read: {error}"
-                yield StructureRow(position, str(number), "", reason)
-                return
+    for record in records:
+        position = f"record {record.number}"
+        row_id = record.text.partition("\n")[0].strip() or str(record.number)
+        try:
+            if record.error:
+                raise MoleculeError(record.error)
+            with BlockLogs():
+                molecule = Chem.MolFromMolBlock(record.text, sanitize=False, removeHs=False)
             if molecule is None:
-                if supplier.atEnd():
-                    # What follows the last delimiter is no record.
-                    return
-                reason = "RDKit cannot read the molblock"
-                yield StructureRow(position, str(number), "", reason)
-                continue
-            title = molecule.GetProp("_Name").strip() if molecule.HasProp("_Name") else ""
-            row_id = title or str(number)
-            try:
-                smiles, _ = smiles_and_order(finish_molecule(molecule, position))
-                yield StructureRow(position, row_id, smiles)
-            except MoleculeError as error:
-                yield StructureRow(position, row_id, "", str(error))
+                raise MoleculeError("RDKit cannot read the molblock")
+            smiles = canonical_smiles(finish_molecule(molecule, row_id), stereo=True)
+            yield StructureRow(position, row_id, smiles)
+        except MoleculeError as error:
+            yield StructureRow(position, row_id, "", str(error))
 
 
 # --- fields
@@ -308,11 +347,11 @@ def _formula(value: Any) -> Formula | None:
 
 
 def _spectrum(peaks: Any, nucleus: Nucleus) -> Spectrum:
-    if isinstance(peaks, str) and peaks.strip():
+    if isinstance(peaks, str):
         return parse_peaks(peaks, str(nucleus))
     if peaks is None:
         raise SpectrumError("the row has no 'peaks'; write \"peaks\": [57.8, 18.1]")
-    if not isinstance(peaks, list | str):
+    if not isinstance(peaks, list):
         raise SpectrumError(f"peaks={_quote(peaks)} is not a list of shifts")
     if not peaks:
         raise SpectrumError("the peak list is empty")
@@ -322,7 +361,8 @@ def _spectrum(peaks: Any, nucleus: Nucleus) -> Spectrum:
 
 
 def _peak(item: Any, place: int) -> Peak:
-    ppm, letter = item, ""
+    ppm: Any = item
+    letter: Any = ""
     if isinstance(item, dict):
         ppm, letter = item.get("ppm"), item.get("multiplicity")
     elif isinstance(item, list):

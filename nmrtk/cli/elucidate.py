@@ -12,7 +12,6 @@ import click
 
 if TYPE_CHECKING:
     from nmrtk.checkpoint import LoadedModel
-    from nmrtk.formula import Formula
     from nmrtk.interfaces import CandidateGenerator
     from nmrtk.library import Library
     from nmrtk.nucleus import Nucleus
@@ -37,7 +36,9 @@ COLUMNS = (
 @click.option(
     "-G", "options", multiple=True, metavar="NAME.OPTION=VALUE", help="Options of a generator."
 )
-@click.option("--top", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, help="Candidates to show."
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
@@ -45,7 +46,9 @@ COLUMNS = (
     show_default=True,
     help="Time for one spectrum.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws."
+)
 @click.option("--model", "model_name", help="Folder of a training, or an installed model.")
 @click.option("-o", "--output", help="Write here instead: .jsonl or .csv.")
 @click.option("--strict", is_flag=True, help="Fail if any peak list cannot be used.")
@@ -70,7 +73,7 @@ def elucidate(
     """
     from nmrtk.errors import NmrtkError, SpectrumError, UsageError
     from nmrtk.formula import Formula
-    from nmrtk.rows import RowWriter, check_output
+    from nmrtk.row_output import RowWriter, check_output
 
     if bool(peaks) == (source is not None):
         raise UsageError("give either a peak list or --input with a file of them")

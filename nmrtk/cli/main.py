@@ -48,7 +48,8 @@ class CommandGroup(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run, and end with the exit codes of the documentation: 0, 1 for a failure, 2 for a
-        usage error, 130 after Ctrl-C."""
+        usage error, 130 after Ctrl-C.
+        """
         try:
             return super().main(args, *rest, **options)
         except UsageError as error:

@@ -33,7 +33,8 @@ def predict(
     -o, rows are shown as a table on a terminal, and are JSON lines otherwise.
     """
     from nmrtk.errors import UsageError
-    from nmrtk.rows import RowWriter, StructureRow, check_output, read_structures
+    from nmrtk.row_output import RowWriter, check_output
+    from nmrtk.rows import StructureRow, read_structures
 
     if bool(smiles) == (source is not None):
         raise UsageError("give either SMILES or --input with a file of structures")

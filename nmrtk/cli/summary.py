@@ -38,8 +38,9 @@ class Summary:
             yield row
 
     def finish(self, *, strict: bool) -> None:
-        """Tell of errors on stderr; end with exit code 1 if no row is good, or any bad one is
-        too many."""
+        """Tell of errors on stderr; end with exit code 1 if no row is good, or, if
+        strict, if one is bad.
+        """
         if not self._failed:
             return
         click.echo(

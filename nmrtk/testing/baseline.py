@@ -12,8 +12,9 @@ from nmrtk.errors import MoleculeError, UsageError
 from nmrtk.interfaces import Baseline, Example, SpectrumCodec
 from nmrtk.molecule import Molecule, canonical_smiles
 from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
-from nmrtk.testing.material import PlainCodec, odd_molecules
 from nmrtk.testing.material import examples as default_examples
+from nmrtk.testing.material import odd_molecules
+from nmrtk.testing.plain import PlainCodec
 from nmrtk.testing.report import TOLERANCES, Report, difference
 
 _SAME = TOLERANCES[torch.float32].same

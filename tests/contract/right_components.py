@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nmrtk.elucidation import Inversion, Query
 from nmrtk.errors import ConfigurationError, DataError, MoleculeError, NmrtkError, UsageError
 from nmrtk.interfaces import (
     AtomLines,
     BadRecord,
     Baseline,
+    CandidateGenerator,
     Encoded,
     Example,
     InvertibleBackbone,
+    PretrainedModel,
     Reader,
     Record,
     SpectrumCodec,
@@ -232,6 +236,29 @@ class LineReader(Reader):
             return Record(position, smiles, parse_smiles(smiles), (spectrum,))
         except NmrtkError as error:
             return BadRecord(position, smiles, "not a molecule", str(error))
+
+
+class DrawGenerator(CandidateGenerator):
+    """What a few draws decode to."""
+
+    def __init__(self, *, draws: int = 4) -> None:
+        self.draws = draws
+
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Molecule]:
+        while time.monotonic() < query.deadline:
+            features = inversion.model.structure_features(inversion.sample(self.draws))
+            found = inversion.model.encoder.decode(features)
+            yield from (molecule for molecule in found if molecule is not None)
+
+
+class FilePretrained(PretrainedModel):
+    """Weights that are there, and a card that says enough."""
+
+    def weights(self) -> Path:
+        return Path(__file__)
+
+    def card(self) -> str:
+        return "# Toy\nData: 18 spectra, split by skeleton. MAE 3 ppm. Limits: small molecules."
 
 
 TOY_FILE = "!toy\nCCO 13C 18.2 57.8\nC(C 13C 10\nC 13C -2.3\n"

@@ -40,7 +40,13 @@ def shuffled_molecules(draw):
 
 def described(molecule):
     atoms = [
-        (a.GetAtomicNum(), a.GetFormalCharge(), a.GetTotalNumHs(), a.GetIsotope(), a.GetIsAromatic())
+        (
+            a.GetAtomicNum(),
+            a.GetFormalCharge(),
+            a.GetTotalNumHs(),
+            a.GetIsotope(),
+            a.GetIsAromatic(),
+        )
         for a in molecule.GetAtoms()
     ]
     bonds = {

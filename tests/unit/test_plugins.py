@@ -96,7 +96,9 @@ def test_every_way_to_be_broken_is_named_with_its_cause_and_the_rest_works(site_
 
 def test_list_works_beside_a_broken_plugin_and_warns(site_packages):
     add_good(site_packages)
-    site_packages.add("nmrtk-bad", {"bad": "bad_plugin"}, {"bad_plugin.py": "import no_such"}, "2.1")
+    site_packages.add(
+        "nmrtk-bad", {"bad": "bad_plugin"}, {"bad_plugin.py": "import no_such"}, "2.1"
+    )
     listed = site_packages.nmrtk("list")
     assert listed.returncode == 0
     assert "good-format reads what is good" in " ".join(listed.stdout.split())

@@ -91,7 +91,8 @@ class HoseBaseline(Baseline):
 
     def predict_occupancy(self, molecules: Sequence[Molecule]) -> NDArray[np.float32]:
         """Share of draws of all lines, each from a Laplace distribution of its sigma, in which a
-        bin is occupied, (B, N)."""
+        bin is occupied, (B, N).
+        """
         scores = np.zeros((len(molecules), self.codec.bin_count), np.float32)
         for row, spectrum in enumerate(self.predict_spectra(molecules)):
             if spectrum.peaks:
@@ -195,7 +196,8 @@ def _raw_sigma(guess: _Guess, usual: float) -> float:
 
 def _draws(spectrum: Spectrum) -> Iterable[Spectrum]:
     """Spectra with every line moved by a Laplace distribution of its sigma, evenly over the
-    quantiles and always the same."""
+    quantiles and always the same.
+    """
     generator = np.random.default_rng(0)
     quantile = (np.arange(_DRAWS) + 0.5) / _DRAWS
     # The scale at which 80 % lie within 1.28 sigma.

@@ -52,5 +52,6 @@ class LinearBaseline(Baseline):
             raise not_fitted(self)
         if not molecules:
             return np.zeros((0, self.codec.bin_count), np.float32)
-        predicted = self._ridge.predict(self._count(molecules))
-        return np.clip(predicted.reshape(len(molecules), -1), 0.0, 1.0).astype(np.float32)
+        predicted = self._ridge.predict(self._count(molecules)).reshape(len(molecules), -1)
+        scores: NDArray[np.float32] = np.clip(predicted, 0.0, 1.0).astype(np.float32)
+        return scores

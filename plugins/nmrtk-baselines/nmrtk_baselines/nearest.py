@@ -79,4 +79,5 @@ def _tanimoto(queries: csr_array, known: csr_array) -> NDArray[np.float32]:
     # Sparse by dense touches only the bits that are set, about 40 of 2048 a molecule.
     common = (known @ queries.T.toarray()).T
     either = queries.sum(axis=1)[:, None] + known.sum(axis=1)[None, :] - common
-    return common / np.maximum(either, 1.0)
+    similarity: NDArray[np.float32] = common / np.maximum(either, 1.0)
+    return similarity

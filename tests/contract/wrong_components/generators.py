@@ -1,0 +1,64 @@
+"""Generators that each break one rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from right_components import (
+    DrawGenerator,
+)
+
+from nmrtk.elucidation import Inversion, Query
+from nmrtk.molecule import Molecule, canonical_smiles
+
+
+class SearchesForever(DrawGenerator):
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Molecule]:
+        return super().generate(replace(query, deadline=math.inf), inversion)
+
+
+class FindsNothing(DrawGenerator):
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Molecule]:
+        return iter(())
+
+
+class YieldsText(DrawGenerator):
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Any]:
+        return (canonical_smiles(molecule) for molecule in super().generate(query, inversion))
+
+
+class YieldsEmpty(DrawGenerator):
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Molecule]:
+        return (Molecule() for _ in super().generate(query, inversion))
+
+
+class OwnRandomness(DrawGenerator):
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Molecule]:
+        inversion.sample(torch.randint(1, 100, ()).item())
+        return super().generate(query, inversion)
+
+
+class NeedsFormula(DrawGenerator):
+    def generate(self, query: Query, inversion: Inversion) -> Iterator[Molecule]:
+        assert query.formula is not None
+        return super().generate(query, inversion)
+
+
+class OptionBare(DrawGenerator):
+    def __init__(self, draws: int = 4) -> None:
+        super().__init__(draws=draws)
+
+
+WRONG_GENERATORS = {
+    SearchesForever: "deadline",
+    FindsNothing: "finds candidates",
+    YieldsText: "valid candidates",
+    YieldsEmpty: "valid candidates",
+    OwnRandomness: "same candidates again",
+    NeedsFormula: "query of lines alone",
+    OptionBare: "constructor",
+}

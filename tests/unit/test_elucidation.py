@@ -1,0 +1,246 @@
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from doubles import small_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmrtk.checkpoint import Calibration, LoadedModel
+from nmrtk.elucidation import Inversion, Query, elucidate, elucidation_row, matched_mae
+from nmrtk.errors import SpectrumError, UsageError
+from nmrtk.formula import VECTOR_WIDTH, Formula
+from nmrtk.interfaces import CandidateGenerator
+from nmrtk.library import Library, build_library
+from nmrtk.molecule import parse_smiles
+from nmrtk.recipe import Recipe
+from nmrtk.rows import StructureRow
+from nmrtk.spectrum import Peak, Spectrum, spectrum_of_shifts
+
+ETHANOL = spectrum_of_shifts("13C", [57.8, 18.1])
+C2H6O = Formula.parse("C2H6O")
+
+
+class Listed(CandidateGenerator):
+    """Proposes what it was given."""
+
+    def __init__(self, *smiles):
+        self.smiles = smiles
+        self.queries = []
+
+    def generate(self, query, inversion):
+        self.queries.append(query)
+        return (parse_smiles(text) for text in self.smiles)
+
+
+class Needy(CandidateGenerator):
+    def generate(self, query, inversion):
+        raise UsageError("needs more")
+        yield
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    model = small_model(VECTOR_WIDTH).eval()
+    return LoadedModel(model, Recipe(), Calibration(temperature=2.0), {}, Path("double"))
+
+
+def test_candidates_are_unique_of_the_formula_and_ranked(loaded):
+    query = Query("a", ETHANOL, C2H6O)
+    generators = {"x": Listed("CCO", "OCC", "CO", "COC"), "y": Listed("CCO", "C[C@H](F)Cl")}
+    result = elucidate(loaded, query, generators)
+    assert sorted(candidate.smiles for candidate in result.candidates) == ["CCO", "COC"]
+    assert {candidate.source for candidate in result.candidates} == {"x"}
+    probabilities = [candidate.probability for candidate in result.candidates]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) + result.none_of_these == pytest.approx(1)
+
+
+def test_scores_are_those_of_the_forward_direction(loaded):
+    query = Query("a", ETHANOL)
+    molecules = ["CCO", "CCN", "CC(=O)C", "c1ccccc1"]
+    result = elucidate(loaded, query, {"x": Listed(*molecules)})
+    model = loaded.model
+    target = torch.from_numpy(model.codec.encode(ETHANOL))
+    code = model.predict([parse_smiles(c.smiles) for c in result.candidates]).code
+    with torch.no_grad():
+        scores = model.codec.log_likelihood(code, target.expand_as(code))
+    ratios = np.diff([math.log(c.probability) for c in result.candidates])
+    np.testing.assert_allclose(ratios, np.diff(scores.numpy()) / 2.0, atol=1e-4)
+
+
+def test_without_formula_structures_with_too_few_atoms_are_left_out(loaded):
+    result = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("C", "CO", "CCO", "CCC")})
+    assert {candidate.smiles for candidate in result.candidates} == {"CCO", "CCC"}
+
+
+def test_stereo_is_kept_but_does_not_make_a_candidate_new(loaded):
+    result = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("C[C@H](F)Cl", "C[C@@H](F)Cl")})
+    assert [candidate.smiles for candidate in result.candidates] == ["C[C@H](F)Cl"]
+
+
+def test_nothing_found_is_said(loaded):
+    result = elucidate(loaded, Query("a", ETHANOL), {"x": Listed()})
+    assert (result.candidates, result.none_of_these) == ((), 1.0)
+    row = elucidation_row(Query("a", ETHANOL), result)
+    assert row["candidates"] == []
+    assert "no candidate was found" in row["notes"]
+
+
+def test_rows_are_as_documented(loaded):
+    query = Query("a", ETHANOL, C2H6O, top=1)
+    row = elucidation_row(query, elucidate(loaded, query, {"x": Listed("CCO", "COC")}))
+    assert list(row) == ["id", "candidates", "none_of_these", "seconds"]
+    (candidate,) = row["candidates"]
+    assert list(candidate) == ["rank", "smiles", "probability", "mae_ppm", "source"]
+    assert candidate["rank"] == 1
+    json.dumps(row, allow_nan=False)
+
+
+def test_the_same_twice(loaded):
+    generators = {"x": Listed("CCO", "CCN", "CCC")}
+    first, second = (elucidate(loaded, Query("a", ETHANOL), generators) for _ in range(2))
+    assert first.candidates == second.candidates
+
+
+@pytest.mark.parametrize(
+    ("shifts", "formula", "message"),
+    [
+        ([], None, "empty"),
+        ([1.0], "H2O", "H2O has no C, so it gives no 13C line"),
+        ([1.0, 2.0, 3.0], "C2H6O", "3 distinct lines, but C2H6O has only 2 C"),
+    ],
+)
+def test_impossible_queries(shifts, formula, message):
+    known = Formula.parse(formula) if formula else None
+    with pytest.raises(SpectrumError, match=message):
+        Query("a", spectrum_of_shifts("13C", shifts), known)
+
+
+def test_repeated_lines_are_equivalent_atoms():
+    query = Query("a", spectrum_of_shifts("13C", [128.5] * 6), Formula.parse("C6H6"))
+    assert query.line_count == 1
+
+
+def test_notes_say_what_is_odd(loaded):
+    peaks = (Peak(18.1, multiplicity="Q"), Peak(18.1, multiplicity="Q"), Peak(57.8, multiplicity="T"))
+    query = Query("a", Spectrum("13C", peaks), Formula.parse("C2H4O"))
+    notes = elucidate(loaded, query, {"x": Listed("CC=O", "C1CO1")}).notes
+    assert "3 lines for 2 C: repeated shifts were taken as one" in notes
+    assert "the multiplicities need at least 5 hydrogens, but C2H4O has 4" in notes
+    assert "none of the candidates shown has the multiplicities given" in notes
+
+
+def test_candidates_that_the_model_cannot_represent_are_counted(loaded):
+    notes = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("CCO", "CC[Og]")}).notes
+    assert any("1 candidates left out" in note and "too heavy" in note for note in notes)
+
+
+def test_generators_that_cannot_serve(loaded):
+    both = {"needy": Needy(), "x": Listed("CCO")}
+    query = Query("a", ETHANOL)
+    with pytest.raises(UsageError, match="needs more"):
+        elucidate(loaded, query, both)
+    assert len(elucidate(loaded, query, both, require_all=False).candidates) == 1
+    with pytest.raises(UsageError, match="nothing can propose candidates: needy: needs more"):
+        elucidate(loaded, query, {"needy": Needy()}, require_all=False)
+
+
+def test_generators_share_the_time(loaded):
+    generators = {"x": Listed("CCO"), "y": Listed("CCC")}
+    start = time.monotonic()
+    elucidate(loaded, Query("a", ETHANOL, seconds=1000.0), generators)
+    first, second = (g.queries[0].deadline - start for g in generators.values())
+    assert 500 <= first <= 600
+    assert 1000 <= second <= 1100
+
+
+def test_an_endless_generator_is_ended(loaded):
+    class Endless(CandidateGenerator):
+        def generate(self, query, inversion):
+            while True:
+                yield parse_smiles("CCO")
+
+    result = elucidate(loaded, Query("a", ETHANOL, seconds=0.05), {"x": Endless()})
+    assert [candidate.smiles for candidate in result.candidates] == ["CCO"]
+
+
+def test_left_out_entries_of_a_library_weigh_on_none_of_these(loaded, tmp_path):
+    smiles = ["CCO", "CCC", "CCN", "CCF"]
+    rows = (StructureRow("", text, text) for text in smiles)
+    build_library(loaded, rows, tmp_path / "a.h5")
+    with Library(tmp_path / "a.h5", loaded) as library:
+        few = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("CCO")})
+        more = elucidate(loaded, Query("a", ETHANOL, library=library), {"x": Listed("CCO")})
+        odds = [r.none_of_these / r.candidates[0].probability for r in (few, more)]
+        assert odds[1] / odds[0] == pytest.approx(4)
+        query = Query("a", ETHANOL, Formula.parse("C9H8O4"), library)
+        notes = elucidate(loaded, query, {"x": Listed()}).notes
+        assert "the library has no structure of formula C9H8O4" in notes
+
+
+def test_inversions_have_the_code_of_the_spectrum(loaded):
+    model = loaded.model
+    target = torch.from_numpy(model.codec.encode(ETHANOL))
+    features = Inversion(model, target, {C2H6O: 1.0}, seed=3).sample(5)
+    condition = torch.from_numpy(C2H6O.vector()).expand(5, -1)
+    with torch.no_grad():
+        outputs = model.backbone(features, condition)
+    code = model.codec.embed(target)
+    assert torch.allclose(outputs[:, : len(code)], code.expand(5, -1), atol=1e-4)
+    free = outputs[:, len(code) :]
+    assert free.std() > 0.3
+    again = Inversion(model, target, {C2H6O: 1.0}, seed=3).sample(5)
+    assert torch.equal(features, again)
+    other = Inversion(model, target, {C2H6O: 1.0}, seed=4).sample(5)
+    assert not torch.allclose(features, other)
+
+
+def test_inversions_draw_formulas_by_weight(loaded):
+    model = loaded.model
+    target = torch.from_numpy(model.codec.encode(ETHANOL))
+    formulas = {C2H6O: 1.0, Formula.parse("C60H60"): 0.0}
+    certain = Inversion(model, target, {C2H6O: 1.0}, seed=0)
+    weighted = Inversion(model, target, formulas, seed=0)
+    assert certain.sample(4).shape == weighted.sample(4).shape
+    with pytest.raises(UsageError, match="give the formula"):
+        Inversion(model, target, {}, seed=0).sample(1)
+
+
+def test_models_without_condition_need_no_formula():
+    model = small_model(0).eval()
+    target = torch.from_numpy(model.codec.encode(ETHANOL))
+    assert Inversion(model, target, {}, seed=0).sample(3).shape == (3, 8)
+
+
+def slow_mae(observed, predicted):
+    """The definition, by trying all ways."""
+    short, long = sorted([sorted(observed), sorted(predicted)], key=len)
+
+    def best(i, j):
+        if i == len(long):
+            return 0.0 if j == len(short) - 1 else math.inf
+        here = abs(long[i] - short[j]) + best(i + 1, j)
+        if j + 1 < len(short):
+            here = min(here, abs(long[i] - short[j + 1]) + best(i + 1, j + 1))
+        return here
+
+    return (abs(long[0] - short[0]) + best(1, 0)) / len(long)
+
+
+shifts = st.lists(st.integers(0, 40).map(float), min_size=1, max_size=7)
+
+
+@given(shifts, shifts)
+def test_matching_is_the_cheapest(observed, predicted):
+    assert matched_mae(observed, predicted) == pytest.approx(slow_mae(observed, predicted))
+    assert matched_mae(observed, predicted) == matched_mae(predicted, observed)
+
+
+def test_matching_nothing():
+    assert matched_mae([1.0], []) == math.inf
+    assert matched_mae([20.0, 10.0], [10.0, 21.0]) == 0.5
