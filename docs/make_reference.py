@@ -61,7 +61,8 @@ K code, N bins, C condition.
 def cli_page() -> str:
     """The command line reference."""
     sections = [CLI_HEAD]
-    for context in _contexts(cli, click.Context(cli, info_name="nmrtk", terminal_width=WIDTH)):
+    root = click.Context(cli, info_name="nmrtk", terminal_width=WIDTH, **cli.context_settings)
+    for context in _contexts(cli, root):
         sections.append(
             f"## {context.command_path}\n\n```text\n{context.command.get_help(context)}\n```\n"
         )

@@ -195,14 +195,15 @@ def evaluate_lines(
     found: list[tuple[str, LineErrors]] = []
     complete = [p for p in cohort.prepared if len(p.line_shifts)]
     if forward.lines is not None:
-        letters = matched_letters(nucleus, cohort.examples)
         sigmas = sigma_factor * forward.lines.scales
-        found.append((MODEL_NAME, LineErrors(forward.lines.errors, sigmas, letters)))
+        matched = matched_letters(nucleus, cohort.examples)
+        found.append((MODEL_NAME, LineErrors(forward.lines.errors, sigmas, matched)))
     found += [(c.name, c.lines) for c in competitors if c.lines is not None]
     if not found or not complete:
         return None
     rows = [LineRow(name, ALL_LINES, _line_score(lines)) for name, lines in found]
-    for letter in sorted(set(found[0][1].letters.tolist())):
+    letters = sorted(set(found[0][1].letters.tolist()))
+    for letter in letters if len(letters) > 1 else []:
         for name, lines in found:
             rows.append(LineRow(name, letter, _line_score(lines, lines.letters == letter)))
     return LineSection(len(complete), {f"{s:g}": w for s, w in INTERVALS.items()}, rows)

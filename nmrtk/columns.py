@@ -8,6 +8,7 @@ compressed and protected by checksums like the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import h5py
@@ -142,9 +143,7 @@ def read_texts(group: h5py.Group, name: str) -> list[str]:
     values, ends = read_ragged(group, name)
     content = values.astype(np.uint8, copy=False).tobytes()
     starts = [0, *ends.tolist()]
-    return [
-        content[start:end].decode() for start, end in zip(starts[:-1], starts[1:], strict=True)
-    ]
+    return [content[start:end].decode() for start, end in pairwise(starts)]
 
 
 def read_labels(group: h5py.Group, name: str) -> list[str]:

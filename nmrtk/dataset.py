@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -25,22 +24,18 @@ from nmrtk.columns import (
     LabelWriter,
     RaggedWriter,
     TextWriter,
-    check_ends,
-    read_labels,
-    read_ragged,
-    read_texts,
 )
 from nmrtk.errors import DataError, MoleculeError, SpectrumError, UsageError
+from nmrtk.hdf5 import create_hdf5
 from nmrtk.interfaces import Example, Record
+from nmrtk.layout import NO_COUNT, Columns
 from nmrtk.molecule import Molecule, inchikey, restore_order, smiles_and_order
 from nmrtk.nucleus import Nucleus
-from nmrtk.spectrum import Peak, Spectrum
+from nmrtk.spectrum import Spectrum
 from nmrtk.splits import SPLITS, SplitChoice, rows_of_split, skeleton_of, split_of_skeleton
 
 FORMAT = "nmrtk data set"
 FORMAT_VERSION = 1
-
-_NO_COUNT = -1
 
 
 class DataSetWriter:
@@ -53,7 +48,7 @@ class DataSetWriter:
         nucleus: of all spectra.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: the file cannot be written, or the block ends without a record.
     """
 
     def __init__(self, path: Path, nucleus: Nucleus) -> None:
@@ -67,7 +62,7 @@ class DataSetWriter:
     def __enter__(self) -> DataSetWriter:
         with ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
-            self._file = stack.enter_context(h5py.File(temporary, "w"))
+            self._file, self._sink = stack.enter_context(create_hdf5(temporary))
             molecules = self._file.create_group("molecules")
             spectra = self._file.create_group("spectra")
             peaks = self._file.create_group("peaks")
@@ -97,7 +92,7 @@ class DataSetWriter:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            with self._stack, _write_errors():
+            with self._stack:
                 self._finish()
         else:
             # Closes and removes the unfinished file before the error goes on.
@@ -121,18 +116,18 @@ class DataSetWriter:
             raise SpectrumError("there is no spectrum")
         for spectrum in record.spectra:
             check_spectrum(spectrum, self.nucleus, sites)
-        with _write_errors():
-            self._id.append(record.id)
-            self._smiles.append(smiles)
-            self._order.append(order)
-            self._inchikey.append(key)
-            self._split.append(split)
-            self._site_count.append(len(sites))
-            for spectrum in record.spectra:
-                self._append_spectrum(spectrum)
-            self._counts.update(molecules=1)
-            self._spectra_end.append(self._counts["spectra"])
+        self._id.append(record.id)
+        self._smiles.append(smiles)
+        self._order.append(order)
+        self._inchikey.append(key)
+        self._split.append(split)
+        self._site_count.append(len(sites))
+        for spectrum in record.spectra:
+            self._append_spectrum(spectrum)
+        self._counts.update(molecules=1)
+        self._spectra_end.append(self._counts["spectra"])
         self._elements.update({atom.GetSymbol() for atom in record.molecule.GetAtoms()})
+        self._sink.check()
 
     def _append_spectrum(self, spectrum: Spectrum) -> None:
         self._counts.update(spectra=1, peaks=len(spectrum.peaks))
@@ -140,7 +135,7 @@ class DataSetWriter:
         self._field.append(_number(spectrum.field_mhz))
         self._temperature.append(_number(spectrum.temperature_k))
         count = spectrum.atom_count
-        self._atom_count.append(_NO_COUNT if count is None else count)
+        self._atom_count.append(NO_COUNT if count is None else count)
         self._peaks_end.append(self._counts["peaks"])
         for peak in spectrum.peaks:
             self._ppm.append(peak.ppm)
@@ -149,6 +144,8 @@ class DataSetWriter:
             self._atoms.append(peak.atoms)
 
     def _finish(self) -> None:
+        if not self._counts["molecules"]:
+            raise DataError(f"{self.path}: a data set needs at least one record")
         for column in (
             *(self._id, self._smiles, self._order, self._inchikey, self._split),
             *(self._site_count, self._spectra_end),
@@ -172,122 +169,6 @@ class DataSetWriter:
             nucleus=str(self.nucleus),
             elements=json.dumps(dict(self._elements.most_common())),
             provenance=json.dumps(provenance),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """All columns of a data set; the letters M, S and P count molecules, spectra and peaks."""
-
-    id: list[str]
-    smiles: list[str]
-    order: tuple[NDArray[np.int32], NDArray[np.int64]]
-    inchikey: list[str]
-    split: list[str]
-    site_count: NDArray[np.int32]  # (M,)
-    spectra_end: NDArray[np.int64]  # (M,)
-    solvent: list[str]
-    field_mhz: NDArray[np.float64]  # (S,)
-    temperature_k: NDArray[np.float64]  # (S,)
-    atom_count: NDArray[np.int32]  # (S,)
-    peaks_end: NDArray[np.int64]  # (S,)
-    ppm: NDArray[np.float64]  # (P,)
-    intensity: NDArray[np.float64]  # (P,)
-    multiplicity: list[str]
-    atoms: tuple[NDArray[np.int32], NDArray[np.int64]]
-
-    @classmethod
-    def read(cls, file: h5py.File) -> _Columns:
-        """Read all, and check that their lengths agree.
-
-        Raises:
-            KeyError, ValueError, IndexError, OSError: they are not what `DataSetWriter` writes.
-        """
-        molecules, spectra, peaks = file["molecules"], file["spectra"], file["peaks"]
-        columns = cls(
-            id=read_texts(molecules, "id"),
-            smiles=read_texts(molecules, "smiles"),
-            order=read_ragged(molecules, "order"),
-            inchikey=read_texts(molecules, "inchikey"),
-            split=read_labels(molecules, "split"),
-            site_count=molecules["site_count"][:],
-            spectra_end=molecules["spectra_end"][:],
-            solvent=read_labels(spectra, "solvent"),
-            field_mhz=spectra["field_mhz"][:],
-            temperature_k=spectra["temperature_k"][:],
-            atom_count=spectra["atom_count"][:],
-            peaks_end=spectra["peaks_end"][:],
-            ppm=peaks["ppm"][:],
-            intensity=peaks["intensity"][:],
-            multiplicity=read_labels(peaks, "multiplicity"),
-            atoms=read_ragged(peaks, "atoms"),
-        )
-        check_ends(columns.spectra_end, len(columns.peaks_end), "spectra_end")
-        check_ends(columns.peaks_end, len(columns.ppm), "peaks_end")
-        lengths = [
-            {len(columns.id), len(columns.smiles), len(columns.order[1]), len(columns.inchikey)},
-            {len(columns.id), len(columns.split), len(columns.site_count)},
-            {len(columns.id), len(columns.spectra_end)},
-            {len(columns.peaks_end), len(columns.solvent), len(columns.field_mhz)},
-            {len(columns.peaks_end), len(columns.temperature_k), len(columns.atom_count)},
-            {len(columns.ppm), len(columns.intensity), len(columns.multiplicity)},
-            {len(columns.ppm), len(columns.atoms[1])},
-        ]
-        if any(len(found) > 1 for found in lengths):
-            raise ValueError("its columns differ in length")
-        return columns
-
-    def complete(self) -> NDArray[np.bool_]:
-        """Whether each spectrum has one line for every site of its molecule, (S,)."""
-        lines = np.diff(self.peaks_end, prepend=0)
-        spectra_each = np.diff(self.spectra_end, prepend=0)
-        sites = np.repeat(self.site_count, spectra_each)
-        unknown = self.atom_count == _NO_COUNT
-        complete: NDArray[np.bool_] = (lines == sites) & (unknown | (self.atom_count == lines))
-        return complete
-
-    def assigned(self) -> NDArray[np.bool_]:
-        """Whether any line of each spectrum is assigned, (S,)."""
-        atoms_before = np.concatenate(([0], self.atoms[1]))
-        peaks_before = np.concatenate(([0], self.peaks_end))
-        assigned: NDArray[np.bool_] = np.diff(atoms_before[peaks_before]) > 0
-        return assigned
-
-    def spectra_of(self, row: int) -> range:
-        """Indices of the spectra of a molecule."""
-        return _row_range(self.spectra_end, row)
-
-    def molecule(self, row: int) -> Molecule:
-        """The molecule of a row, atoms in the order of its source."""
-        values, ends = self.order
-        span = _row_range(ends, row)
-        return restore_order(self.smiles[row], values[span.start : span.stop].tolist())
-
-    def spectrum(self, index: int, nucleus: str) -> Spectrum:
-        """A spectrum with its lines."""
-        lines = _row_range(self.peaks_end, index)
-        span = slice(lines.start, lines.stop)
-        values, ends = self.atoms
-        first = _row_range(ends, lines.start).start if lines else 0
-        peaks = []
-        for ppm, intensity, multiplicity, end in zip(
-            self.ppm[span].tolist(),
-            self.intensity[span].tolist(),
-            self.multiplicity[span],
-            ends[span].tolist(),
-            strict=True,
-        ):
-            atoms = tuple(values[first:end].tolist()) if end > first else ()
-            peaks.append(Peak(ppm, _optional(intensity), multiplicity, atoms))
-            first = end
-        count = int(self.atom_count[index])
-        return Spectrum(
-            nucleus,
-            tuple(peaks),
-            atom_count=None if count == _NO_COUNT else count,
-            solvent=self.solvent[index],
-            field_mhz=_optional(self.field_mhz[index].item()),
-            temperature_k=_optional(self.temperature_k[index].item()),
         )
 
 
@@ -319,7 +200,7 @@ class DataSet:
             self.nucleus = Nucleus.parse(file.attrs["nucleus"])
             self.provenance: dict[str, Any] = json.loads(file.attrs["provenance"])
             self._elements: dict[str, int] = json.loads(file.attrs["elements"])
-            self._columns = _Columns.read(file)
+            self._columns = Columns.read(file)
 
     def __enter__(self) -> DataSet:
         return self
@@ -502,16 +383,8 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _optional(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _row_range(ends: NDArray[np.int64], row: int) -> range:
-    return range(int(ends[row - 1]) if row else 0, int(ends[row]))
-
-
-def _range(values: NDArray[Any]) -> list[float] | None:
-    return [values.min().item(), values.max().item()] if len(values) else None
+def _range(values: NDArray[Any]) -> list[float]:
+    return [values.min().item(), values.max().item()]
 
 
 def _require_hdf5(path: Path) -> None:
@@ -544,12 +417,3 @@ def _read_errors(path: Path) -> Iterator[None]:
         raise DataError(
             f"the data set {path} is damaged ({reason}): import its sources again"
         ) from error
-
-
-@contextmanager
-def _write_errors() -> Iterator[None]:
-    """HDF5 reports some failures to write as RuntimeError; `atomic_path` knows OSError."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise OSError(None, " ".join(str(error).split())) from error

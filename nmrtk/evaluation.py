@@ -118,13 +118,11 @@ class Evaluation:
 
     def heading(self) -> str:
         """One paragraph that says what was evaluated."""
-        about = self.about
-        counts = about["counts"]
+        about, counts = self.about, self.about["counts"]
         return (
             f"{about['model']['path']} on the split {about['split']['name']!r} of "
-            f"{about['data']['path']}: {counts['evaluated']} of {counts['in_split']} molecules "
-            f"({counts['left_out']} left out for all, the model cannot represent them). "
-            f"Figures of the seed paper: {seed_paper.CITATION}."
+            f"{about['data']['path']}: {counts['evaluated']} of {counts['in_split']} molecules. "
+            f"Figures of the seed paper, for {seed_paper.DATA}: {seed_paper.CITATION}."
         )
 
     def to_markdown(self) -> str:

@@ -28,7 +28,7 @@ _SYMBOLS = frozenset(
     )
 )
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁺⁻−", "0123456789+--")
-_TERM = re.compile(r"([A-Z][a-z]?)(\d*)")
+_TERM = re.compile(r"([A-Z][a-z]?)(\d{0,6})")
 _CHARGE = re.compile(r"(\++|-+)(\d*)$")
 _MOST_DIGITS = 6
 

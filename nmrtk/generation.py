@@ -107,7 +107,8 @@ class GenerationSection:
             f"{self.draws} draws a spectrum: inverse of the embedded observed spectrum with z from "
             "a standard normal, the formula given where the backbone is conditioned. Conditional "
             "variation: mean absolute difference of a feature between two draws, mean ± standard "
-            "deviation over spectra."
+            "deviation over spectra (the seed paper's own code holds the predicted code fixed "
+            "instead of the observed one)."
         ]
         if self.molecules is None:
             notes.append("Molecules: n/a, features of this encoder are not decodable.")

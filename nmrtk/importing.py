@@ -18,12 +18,19 @@ from typing import Any, TextIO
 
 from nmrtk.atomic import atomic_path, cause_of, file_sha256
 from nmrtk.dataset import DataSetWriter, check_spectrum
-from nmrtk.errors import DataError, MoleculeError, NmrtkError, PluginError, SpectrumError, UsageError
+from nmrtk.errors import (
+    DataError,
+    MoleculeError,
+    NmrtkError,
+    PluginError,
+    SpectrumError,
+    UsageError,
+)
 from nmrtk.interfaces import BadRecord, Reader, Record
 from nmrtk.molecule import inchikey
 from nmrtk.nucleus import Nucleus
 from nmrtk.plugins import build, components
-from nmrtk.sources import position, read_head
+from nmrtk.sources import DamagedSourceError, position, read_head
 from nmrtk.spectrum import Spectrum
 from nmrtk.splits import SPLITS, skeleton_of, split_of_skeleton
 
@@ -56,6 +63,11 @@ class ImportReport:
     skipped: Counter[str] = field(default_factory=Counter)
     spectra_kept: int = 0
     spectra_skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def skipped_anything(self) -> bool:
+        """Whether an entry, or a spectrum of a kept one, was skipped."""
+        return bool(self.skipped or self.spectra_skipped)
 
     def as_dict(self) -> dict[str, Any]:
         """The counts, for the provenance of the data set."""
@@ -102,35 +114,29 @@ def import_files(
 
     Raises:
         UsageError: no or several readers recognize a source, or the output cannot be a data set.
-        DataError: a source cannot be read, nothing could be kept, or the output cannot be written.
+        DataError: a source cannot be opened or its checksum fails, nothing could be kept, or the
+            output cannot be written.
     """
-    skipped_file = skipped_file_of(output)
-    _check_paths(sources, output, skipped_file)
-    report = ImportReport(output, skipped_file)
+    _check_paths(sources, output)
+    report = ImportReport(output, skipped_file_of(output))
     with ExitStack() as stack:
         opened = [_open_source(source, format, stack) for source in sources]
-        temporary = stack.enter_context(atomic_path(skipped_file))
-        table = stack.enter_context(temporary.open("w", encoding="utf-8", newline=""))
-        run = _Import(nucleus, report, table)
-        try:
-            with DataSetWriter(output, nucleus) as writer:
-                run.read(opened, writer, progress)
-                if not report.kept:
-                    raise _NothingKept
-                writer.provenance["sources"] = [source.provenance for source in opened]
-                writer.provenance["import"] = report.as_dict()
-        except _NothingKept:
-            pass  # The list is written all the same: it says why.
-    if not report.kept:
-        raise DataError(
-            f"nothing could be kept of {_count(report.read, 'entry', 'entries')}: "
-            f"{run.first_skip}; {skipped_file} lists all"
-        )
+        writer = stack.enter_context(DataSetWriter(output, nucleus))
+        with (
+            atomic_path(report.skipped_file) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as table,
+        ):
+            run = _Import(nucleus, report, table)
+            run.read(opened, writer, progress)
+        if not report.kept:
+            # The list stays: it says why.
+            raise DataError(
+                f"nothing could be kept of {_count(report.read, 'entry', 'entries')}: "
+                f"{run.first_skip}; {report.skipped_file} lists all"
+            )
+        writer.provenance["sources"] = [source.provenance for source in opened]
+        writer.provenance["import"] = report.as_dict()
     return report
-
-
-class _NothingKept(Exception):  # noqa: N818 - not an error, but the way out of a writer
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,8 @@ class _Source:
                 entry = next(entries)
             except StopIteration:
                 return
+            except DamagedSourceError:
+                raise  # What was read before may be as wrong.
             except (DataError, OSError) as error:
                 yield BadRecord(
                     f"after entry {count}", "", "the rest of the source is unreadable", str(error)
@@ -241,9 +249,7 @@ class _Import:
             raise UsageError(f"{split!r} is not one of {', '.join(SPLITS)}")
         return replace(record, inchikey=key, split=split)
 
-    def _usable(
-        self, record: Record
-    ) -> tuple[list[Spectrum], list[bytes], list[tuple[str, str]]]:
+    def _usable(self, record: Record) -> tuple[list[Spectrum], list[bytes], list[tuple[str, str]]]:
         """Spectra to keep, their marks, and what is wrong with the others."""
         sites = self.nucleus.sites(record.molecule)
         spectra: list[Spectrum] = []
@@ -282,12 +288,12 @@ class _Import:
         self._rows.writerow(text.encode("utf-8", "replace").decode() for text in row)
 
 
-def _check_paths(sources: Sequence[Path], output: Path, skipped_file: Path) -> None:
+def _check_paths(sources: Sequence[Path], output: Path) -> None:
     if not sources:
         raise UsageError("give at least one source")
     if output.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{output} cannot be a data set: its name must end in .h5 or .hdf5")
-    targets = {output.resolve(), skipped_file.resolve()}
+    targets = {output.resolve(), skipped_file_of(output).resolve()}
     for source in sources:
         if source.resolve() in targets:
             raise UsageError(f"{source} is a source: it cannot be written at the same time")

@@ -75,6 +75,8 @@ class StructureEncoder(nn.Module, ABC):
     """Whether `forward` also returns a line for every site."""
     decodes: ClassVar[bool] = False
     """Whether `decode` turns features back into molecules."""
+    order_invariant: bool = True
+    """Whether the features do not depend on the order of atoms; may depend on the options."""
 
     def __init__(self, nucleus: Nucleus) -> None:
         super().__init__()

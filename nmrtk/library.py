@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nmrtk import __version__
 from nmrtk.atomic import atomic_path
 from nmrtk.checkpoint import LoadedModel
-from nmrtk.columns import ColumnWriter, LabelWriter, TextWriter, read_labels, read_ragged
+from nmrtk.columns import ColumnWriter, LabelWriter, TextWriter, read_ragged, read_texts
 from nmrtk.dataset import DataSet
 from nmrtk.errors import DataError, MoleculeError, UsageError
 from nmrtk.formula import Formula
@@ -137,12 +137,12 @@ class Library:
             self._check(loaded)
             with self._reading():
                 self._smiles, self._smiles_end = read_ragged(self._file, "smiles")
-                labels = read_labels(self._file, "formula")
-                self.formulas, self._formula = _distinct(labels)
+                self.formulas = read_texts(self._file, "formula_label")
+                self._formula: NDArray[np.uint32] = self._file["formula"][:]
                 self._site_count: NDArray[np.int32] = self._file["site_count"][:]
                 self._mean: FloatArray = self._file["feature_mean"][:]
                 self._scale: FloatArray = self._file["feature_scale"][:]
-                lengths = {len(self._smiles_end), len(labels), len(self._site_count)}
+                lengths = {len(self._smiles_end), len(self._formula), len(self._site_count)}
                 lengths |= {len(self._file["features"]), len(self._file["codes"])}
                 if len(lengths) > 1:
                     raise ValueError("its columns differ in length")
@@ -396,11 +396,6 @@ def _append(dataset: h5py.Dataset, values: FloatArray) -> None:
     start = len(dataset)
     dataset.resize(start + len(values), axis=0)
     dataset[start:] = values
-
-
-def _distinct(labels: list[str]) -> tuple[list[str], NDArray[np.int64]]:
-    texts, numbers = np.unique(np.array(labels, dtype=np.str_), return_inverse=True)
-    return texts.tolist(), numbers.ravel()
 
 
 def _data_set_structures(path: Path) -> Iterator[StructureRow]:

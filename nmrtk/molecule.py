@@ -96,7 +96,7 @@ def inchikey(molecule: Molecule) -> str:
         MoleculeError: InChI has none for this structure.
     """
     with BlockLogs():
-        key = Chem.MolToInchiKey(molecule)
+        key: str = Chem.MolToInchiKey(molecule)
     if not key:
         raise MoleculeError(f"no InChIKey exists for {shorten(canonical_smiles(molecule))!r}")
     return key

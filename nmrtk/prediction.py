@@ -147,16 +147,18 @@ def _predict_batch(loaded: LoadedModel, rows: Sequence[StructureRow]) -> list[Ro
             usable.append((index, molecule, loaded.model.encoder.prepare(molecule)))
         except MoleculeError as error:
             errors[index] = str(error)
-    results = {
-        index: {"id": row.id, "smiles": row.smiles, "error": f"{row.position}: {errors[index]}"}
-        for index, row in enumerate(rows)
-        if index in errors
-    }
+    results = {index: _error_row(rows[index], error) for index, error in errors.items()}
     if usable:
         molecules = [molecule for _, molecule, _ in usable]
         prediction = predict_prepared(loaded.model, [p for _, _, p in usable], molecules)
+        try:
+            spectra = predicted_spectra(loaded, prediction, molecules)
+        except SpectrumError as error:
+            if len(rows) == 1:
+                return [_error_row(rows[0], str(error))]
+            # One by one, so that only those that are at fault are lost.
+            return [result for row in rows for result in _predict_batch(loaded, [row])]
         occupancy = loaded.model.codec.occupancy(prediction.code).double().cpu().numpy()
-        spectra = predicted_spectra(loaded, prediction, molecules)
         for (index, molecule, _), spectrum, code in zip(usable, spectra, occupancy, strict=True):
             results[index] = _prediction_row(rows[index], molecule, spectrum, code)
     return [results[index] for index in range(len(rows))]
@@ -181,6 +183,10 @@ def _prediction_row(
         ],
         "code": [round(value, _CODE_DIGITS) for value in code.tolist()],
     }
+
+
+def _error_row(row: StructureRow, error: str) -> Row:
+    return {"id": row.id, "smiles": row.smiles, "error": f"{row.position}: {error}"}
 
 
 def _equivalence(molecule: Molecule, sites: Sequence[int]) -> NDArray[np.int64]:

@@ -47,7 +47,7 @@ class RowWriter:
         with _writing(self._path):
             if self._path is not None:
                 self._file = self._stack.enter_context(
-                    self._path.open("w", encoding="utf-8", newline="")
+                    self._path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
                 )
                 if self._path.suffix == ".csv":
                     self._table = csv.DictWriter(self._file, columns, extrasaction="ignore")
@@ -75,7 +75,7 @@ class RowWriter:
             if self._table is not None:
                 self._table.writerows(self._flatten(row))
             else:
-                self._file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+                self._file.write(json.dumps(row, allow_nan=False) + "\n")
             self._file.flush()
 
 

@@ -23,6 +23,10 @@ _BYTE_ORDER_MARK = "\ufeff"
 _open_files: dict[Path, BinaryIO] = {}
 
 
+class DamagedSourceError(DataError):
+    """A source whose checksum fails: nothing that was read from it can be trusted."""
+
+
 def read_lines(path: Path) -> Iterator[str]:
     """Lines of a text file with their line ends, all of which become one newline.
 
@@ -33,7 +37,8 @@ def read_lines(path: Path) -> Iterator[str]:
         path: plain or gzip.
 
     Raises:
-        DataError: the file cannot be opened, is empty, or is damaged; says after which line.
+        DataError: the file cannot be opened, is empty, or ends too early; says after which line.
+        DamagedSourceError: its checksum fails, in which case lines already given may be wrong.
     """
     number = 0
     try:
@@ -73,7 +78,8 @@ def read_head(path: Path) -> bytes:
 
 def position(path: Path) -> int | None:
     """How many bytes of the (compressed) file `read_lines` has taken so far; None if it is not
-    at work on this file."""
+    at work on this file.
+    """
     file = _open_files.get(path)
     return None if file is None else file.tell()
 
@@ -87,7 +93,12 @@ def _unpacked(raw: BinaryIO) -> BinaryIO:
 def _unreadable(path: Path, error: Exception, line: int) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path} does not exist")
-    if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
-        return DataError(f"{path} is damaged after line {line}: {error}")
+    if isinstance(error, gzip.BadGzipFile | zlib.error):
+        return DamagedSourceError(
+            f"{path} is damaged, at or before line {line + 1}, and no part of it can be trusted "
+            f"({error}): get it again"
+        )
+    if isinstance(error, EOFError):
+        return DataError(f"{path} ends too early, after line {line}: get it again")
     cause = cause_of(error) if isinstance(error, OSError) else str(error)
     return DataError(f"{path} cannot be read after line {line}: {cause}")

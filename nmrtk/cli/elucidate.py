@@ -186,18 +186,21 @@ def _flatten(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _show(row: dict[str, Any]) -> None:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
     from rich.table import Table
+    from rich.text import Text
 
     if "error" in row:
         return
-    table = Table(title=f"{row['id']}  ({row['seconds']} s)", title_justify="left")
+    # As Text, since brackets of a SMILES such as [nH] would be taken for markup.
+    table = Table(title=Text(f"{row['id']}  ({row['seconds']} s)"), title_justify="left")
     for heading in ("rank", "structure", "probability", "MAE/ppm", "source"):
-        table.add_column(heading, justify="left" if heading == "structure" else "right")
+        justify: JustifyMethod = "left" if heading == "structure" else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for candidate in row["candidates"]:
         table.add_row(
             str(candidate["rank"]),
-            candidate["smiles"],
+            Text(candidate["smiles"]),
             f"{candidate['probability']:.1%}",
             f"{candidate['mae_ppm']:.2f}",
             candidate["source"],

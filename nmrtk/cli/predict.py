@@ -76,10 +76,12 @@ def _flatten(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _show(row: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if "error" in row:
         return
-    table = Table(title=f"{row['smiles']}  ({row['nucleus']})", title_justify="left")
+    # As Text, since brackets of a SMILES such as [nH] would be taken for markup.
+    table = Table(title=Text(f"{row['smiles']}  ({row['nucleus']})"), title_justify="left")
     for heading in ("ppm", "sigma", "multiplicity", "atom"):
         table.add_column(heading, justify="right")
     for peak in row["peaks"]:

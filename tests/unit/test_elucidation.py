@@ -127,7 +127,11 @@ def test_repeated_lines_are_equivalent_atoms():
 
 
 def test_notes_say_what_is_odd(loaded):
-    peaks = (Peak(18.1, multiplicity="Q"), Peak(18.1, multiplicity="Q"), Peak(57.8, multiplicity="T"))
+    peaks = (
+        Peak(18.1, multiplicity="Q"),
+        Peak(18.1, multiplicity="Q"),
+        Peak(57.8, multiplicity="T"),
+    )
     query = Query("a", Spectrum("13C", peaks), Formula.parse("C2H4O"))
     notes = elucidate(loaded, query, {"x": Listed("CC=O", "C1CO1")}).notes
     assert "3 lines for 2 C: repeated shifts were taken as one" in notes

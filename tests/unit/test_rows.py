@@ -106,7 +106,7 @@ def test_standard_input_is_json_lines_or_smiles(monkeypatch, text, first):
 
 @pytest.mark.parametrize(
     "peaks",
-    [[[57.8, "T"], [18.1, "q"]], '57.8T 18.1Q', [{"ppm": 57.8, "multiplicity": "T"}, [18.1, "Q"]]],
+    [[[57.8, "T"], [18.1, "q"]], "57.8T 18.1Q", [{"ppm": 57.8, "multiplicity": "T"}, [18.1, "Q"]]],
 )
 def test_peaks_with_multiplicities(peaks):
     row = query_row("line 1", {"id": "a", "peaks": peaks, "formula": "C2H6O"}, CARBON, 1)

@@ -14,6 +14,7 @@ from nmrtk.errors import SpectrumError, UsageError
 from nmrtk.interfaces import AtomLines
 from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Spectrum, spectrum_of_shifts
+from nmrtk.testing import check_spectrum_codec
 
 CARBON = Nucleus.parse("13C")
 PHOSPHORUS = Nucleus.parse("31P")
@@ -234,3 +235,7 @@ def test_learning_shifts_from_bits_moves_lines_into_their_bins() -> None:
         codec.loss(codec.expected(lines, 1), target).sum().backward()
         optimizer.step()
     assert bits(codec, *shift.tolist()) == bits(codec, 20.0, 130.0)
+
+
+def test_contract() -> None:
+    check_spectrum_codec(BinaryCodec)

@@ -21,7 +21,9 @@ ENVIRONMENTS = 1024
 _GENERATOR = rdFingerprintGenerator.GetMorganGenerator(
     radius=2, fpSize=ENVIRONMENTS, includeRedundantEnvironments=True
 )
-_LEAST_VARIANCE = 0.05  # of the mean variance of the environments
+# Directions in which training molecules differ by less than this must not be blown up: a new
+# environment changes a root by 1.
+_LEAST_VARIANCE = 0.03
 _FIT_ROWS = 2048
 
 
@@ -79,7 +81,6 @@ class EnvironmentDescriptor(nn.Module):
         mean = total / len(molecules)
         variance, axes = np.linalg.eigh(squares / len(molecules) - np.outer(mean, mean))
         variance, axes = variance[::-1][:width], axes[:, ::-1][:, :width]
-        # Few molecules span few directions: the rest must not be blown up.
-        projection = axes / np.sqrt(np.maximum(variance, _LEAST_VARIANCE * variance.mean()))
+        projection = axes / np.sqrt(np.maximum(variance, _LEAST_VARIANCE))
         self.projection.copy_(torch.from_numpy(projection))
         self.offset.copy_(torch.from_numpy(mean @ projection))

@@ -159,6 +159,11 @@ class BondTable(nn.Module):
         return functional.embedding(bonds, table)
 
 
+def update_network(dim: int) -> nn.Sequential:
+    """What a convolution makes of an atom's state and its neighbours' messages."""
+    return nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+
+
 def check_option(name: str, value: float, low: float, high: float) -> None:
     """Refuse an option outside low to high.
 

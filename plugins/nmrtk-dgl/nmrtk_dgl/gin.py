@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 from nmrtk.nucleus import Nucleus
 from nmrtk_dgl.backend import DGLGraph, ops
-from nmrtk_dgl.encoder import BondTable, GraphEncoder, check_option
+from nmrtk_dgl.encoder import BondTable, GraphEncoder, check_option, update_network
 
 
 class GineConvolution(nn.Module):
-    """h_i -> mlp((1 + epsilon) h_i + sum over neighbours j of relu(h_j + e_ij)).
+    """h_i -> mlp((1 + epsilon) h_i + sum over neighbours j of relu(W h_j + e_ij)).
 
-    Source: Hu et al., Strategies for Pre-training Graph Neural Networks, arXiv 1905.12265. It is
-    `dgl.nn.GINEConv` on DGL's compiled operators, and takes graphs without any bond.
+    The graph isomorphism network with bonds of Hu et al., Strategies for Pre-training Graph
+    Neural Networks, arXiv 1905.12265, and `dgl.nn.GINEConv`, with a linear map W before the
+    message. It runs on DGL's compiled operators, and takes graphs without any bond.
 
     Args:
         dim: width of the states.
@@ -22,14 +23,15 @@ class GineConvolution(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.source = nn.Linear(dim, dim)
         self.bonds = BondTable(dim)
         self.epsilon = nn.Parameter(torch.zeros(()))
-        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
+        self.update = update_network(dim)
 
     def forward(self, graph: DGLGraph, states: Tensor, bonds: Tensor) -> Tensor:
         """States (A, dim) and kinds of bonds (E,) -> (A, dim)."""
-        messages = torch.relu(ops.u_add_e(graph, states, self.bonds(bonds)))
-        update: Tensor = self.mlp((1 + self.epsilon) * states + ops.copy_e_sum(graph, messages))
+        messages = torch.relu(ops.u_add_e(graph, self.source(states), self.bonds(bonds)))
+        update: Tensor = self.update((1 + self.epsilon) * states + ops.copy_e_sum(graph, messages))
         return update
 
 
@@ -39,10 +41,13 @@ class GinEncoder(GraphEncoder):
     Args:
         nucleus: whose lines are predicted.
         hidden_dim: width of the states of atoms.
-        layers: number of convolutions; shifts see so many bonds far.
+        layers: number of convolutions; a shift depends on atoms up to so many bonds away.
         dropout: share of the entries set to zero in training.
         pooled_dim: number of learned features.
         descriptor_dim: number of fixed features: counts of atom environments.
+
+    Raises:
+        ConfigurationError: an option is out of range.
     """
 
     def __init__(

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from rdkit import Chem
+
 from nmrtk.errors import DataError, MoleculeError, SpectrumError
 from nmrtk.interfaces import BadRecord, Reader, Record
 from nmrtk.molecule import Molecule, finish_molecule
 from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
 from nmrtk.sources import read_lines
 from nmrtk.spectrum import Spectrum, spectrum_of_shifts
-from rdkit import Chem
 
 ADJACENCY = "adjacency_upper_17x17"
 BITS = "spectrum_bits_1024"

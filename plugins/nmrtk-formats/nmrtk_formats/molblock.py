@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nmrtk.errors import MoleculeError
-from nmrtk.molecule import Molecule, canonical_smiles, finish_molecule, parse_smiles
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
+
+from nmrtk.errors import MoleculeError
+from nmrtk.molecule import Molecule, canonical_smiles, finish_molecule, parse_smiles
 
 _SOURCE_INDEX = "nmrtk_source_index"
 
@@ -83,7 +84,8 @@ def _target_of_hydrogen(atom: Chem.Atom, targets: dict[int, int]) -> int | None:
 
 def _with_stereo_of(molecule: Molecule, smiles: str) -> Molecule:
     """The molecule of a SMILES with the order of atoms of `molecule`, if that has no centres of
-    its own and the constitution is the same; else `molecule`."""
+    its own and the constitution is the same; else `molecule`.
+    """
     if not smiles or any(atom.GetChiralTag() for atom in molecule.GetAtoms()):
         return molecule
     try:

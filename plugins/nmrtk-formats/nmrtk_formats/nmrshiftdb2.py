@@ -15,7 +15,6 @@ from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI, Nucleus
 from nmrtk.peaklist import clean_multiplicity
 from nmrtk.sources import read_lines
 from nmrtk.spectrum import Peak, Spectrum
-
 from nmrtk_formats.molblock import BlockAtom, read_molblock
 from nmrtk_formats.values import read_condition, read_quantity
 
@@ -90,7 +89,7 @@ class NmrshiftdbReader(Reader):
     """
 
     def recognizes(self, path: Path, head: bytes) -> bool:
-        """Whether it is an SD file with items of nmrshiftdb2, as far as the first bytes show any."""
+        """Whether it is an SD file with items of nmrshiftdb2, as far as the bytes show any."""
         lines = head.split(b"\n", 4)
         if len(lines) < 5 or not re.search(rb"V[23]000\s*$", lines[3]) or b"<NMREDATA" in head:
             return False
@@ -176,9 +175,7 @@ def _read_record(entry: _Entry, nucleus: str, file_base: int) -> Record | BadRec
                 temperature_k=read_quantity(temperatures.get(number, "")),
             )
         )
-    return Record(
-        entry.position, entry.id, molecule, tuple(spectra), problems=tuple(problems)
-    )
+    return Record(entry.position, entry.id, molecule, tuple(spectra), problems=tuple(problems))
 
 
 def _molecule_of(entry: _Entry) -> tuple[Molecule, list[BlockAtom]]:

@@ -14,7 +14,6 @@ from nmrtk.nucleus import Nucleus
 from nmrtk.peaklist import clean_multiplicity
 from nmrtk.sources import read_lines
 from nmrtk.spectrum import Peak, Spectrum
-
 from nmrtk_formats.values import read_condition, read_quantity
 
 

@@ -14,7 +14,6 @@ from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
 from nmrtk.peaklist import parse_peaks
 from nmrtk.sources import read_lines
-
 from nmrtk_formats.values import read_condition
 
 _DELIMITERS = ",;\t"

@@ -6,6 +6,7 @@ from nmrtk_irevnet.flat import FlatBackbone
 from torch import Tensor
 
 from nmrtk.errors import ConfigurationError, UsageError
+from nmrtk.testing import check_invertible_backbone
 
 CONDITION = 3
 
@@ -222,3 +223,7 @@ def test_wrong_shapes_are_named() -> None:
         backbone.inverse(torch.zeros(2, 8))
     with pytest.raises(ConfigurationError, match=r"shape \(2, 3\), given \(1, 3\)"):
         backbone(torch.zeros(2, 8), torch.zeros(1, CONDITION))
+
+
+def test_contract() -> None:
+    check_invertible_backbone(FlatBackbone)
