@@ -37,6 +37,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with _write_errors(path):
         target = path.resolve()  # where a link leads: the link itself stays
+        if target.parent.exists() and not target.parent.is_dir():
+            raise OSError(None, f"{target.parent} is not a folder")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
             raise OSError(None, "a folder" if target.is_dir() else "not an ordinary file")

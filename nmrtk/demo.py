@@ -124,10 +124,15 @@ def _train(data: Path, run: Path, listener: Listener, epochs: int | None) -> Out
     if epochs is not None:
         tables["training"] = {**RECIPE["training"], "epochs": epochs}
     fabric = Fabric(accelerator="cpu", devices=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a network is faster on one
     # Into a new folder first: an earlier demo is replaced only by a finished one.
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         new = Path(folder) / RUN
-        outcome = start_training(make_recipe(tables, "demo"), data, new, fabric, listener)
+        try:
+            outcome = start_training(make_recipe(tables, "demo"), data, new, fabric, listener)
+        finally:
+            torch.set_num_threads(threads)
         if outcome.interrupted:
             raise UsageError("the demo was interrupted: start it again, it takes a few minutes")
         if run.exists():

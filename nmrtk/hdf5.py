@@ -55,6 +55,7 @@ def create_hdf5(path: Path) -> Iterator[tuple[h5py.File, Sink]]:
         OSError: the file could not be written.
     """
     with Sink(path, "w+") as sink:
-        with h5py.File(sink, "w") as file:
+        # From this version of the format on, metadata have checksums as well.
+        with h5py.File(sink, "w", libver=("v110", "v110")) as file:
             yield file, sink
         sink.check()

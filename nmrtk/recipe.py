@@ -62,7 +62,7 @@ class LossWeights(_Strict):
 
     code: float = Field(1.0, ge=0)
     lines: float = Field(1.0, ge=0)
-    free: float = Field(0.0, ge=0)
+    free: float = Field(0.1, ge=0)
     generation: float = Field(0.0, ge=0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def site_classes(graph: MolecularGraph) -> NDArray[np.int64]:
 
 
 def fit_class_shifts(
-    nucleus: Nucleus, examples: Sequence[Example], classes: Sequence[NDArray[np.int64]]
+    nucleus: Nucleus, examples: Sequence[Example], classes: Sequence[NDArray[np.integer[Any]]]
 ) -> ClassShifts:
     """Mean shifts of the classes, from spectra whose lines are not assigned to atoms.
 
@@ -121,7 +122,9 @@ def fit_class_shifts(
 
 
 def _regress_sums(
-    sites: NDArray[np.int64], observed: NDArray[np.float64], molecules: NDArray[np.int64]
+    sites: NDArray[np.integer[Any]],
+    observed: NDArray[np.float64],
+    molecules: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Ridge regression of the sum of each molecule's shifts on its class counts, (SITE_CLASSES,).
 

@@ -335,7 +335,7 @@ class _Training:
         progress, choice = self.progress, self.recipe.training
         sums = self._reduce(progress.sums)
         row: Row = {"epoch": progress.epoch + 1, "seconds": round(progress.seconds, 3)}
-        row |= {name: total / len(self.train) for name, total in sums.items()}
+        row |= {name: sums[name] / len(self.train) for name in sorted(sums)}
         row |= self._validate()
         progress.epoch += 1
         progress.batch, progress.seconds, progress.sums = 0, 0.0, {}

@@ -156,7 +156,7 @@ def test_a_model_that_knows_the_answer_is_seen_to():
 
 
 def test_draws_that_ignore_the_spectrum_do_not_correlate():
-    section, _ = generate(Counting, draws=400)
+    section, _ = generate(Counting, draws=150)
     assert section.bonds.bonds == pytest.approx(0, abs=0.15)
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from sklearn.metrics import f1_score
@@ -18,6 +18,7 @@ from nmrtk.scoring import (
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=7)
 
 
+@settings(max_examples=30, deadline=None)  # a busy machine is not a failure
 @given(st.data())
 def test_code_scores_are_those_of_scikit_learn(data):
     shape = data.draw(SHAPES)
@@ -34,6 +35,7 @@ def test_bins_that_nobody_observes_are_left_out_of_those_seen():
     assert (score.macro_f1, score.macro_f1_seen) == (0.5, 1.0)
 
 
+@settings(max_examples=30, deadline=None)  # a busy machine is not a failure
 @given(st.data())
 def test_no_threshold_is_better_than_the_best(data):
     shape = data.draw(SHAPES)

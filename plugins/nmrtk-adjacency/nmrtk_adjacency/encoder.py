@@ -17,7 +17,7 @@ from nmrtk.errors import UsageError
 from nmrtk.interfaces import Encoded, Example, StructureEncoder
 from nmrtk.molecule import Molecule, smiles_and_order
 from nmrtk.nucleus import Nucleus
-from nmrtk_adjacency.tensor import BOND_ENTRIES, WIDTH, AdjacencyTensor
+from nmrtk_adjacency.tensor import AROMATIC_PLANE, BOND_ENTRIES, WIDTH, AdjacencyTensor
 
 
 class AdjacencyEncoder(StructureEncoder):
@@ -146,6 +146,15 @@ class AdjacencyEncoder(StructureEncoder):
         """
         rows = features.detach().float().cpu().numpy()
         return [self.tensor.molecule(row, self.threshold) for row in rows]
+
+    def bond_counts(self, features: Tensor) -> Tensor:
+        """Numbers of bonds and of aromatic bonds (B, 2) in features (B, F), counted as `decode`
+        does, but also where no valid molecule results.
+        """
+        greatest, kind = features[:, BOND_ENTRIES].max(dim=1)
+        bonded = greatest > self.threshold
+        aromatic = bonded & (kind == AROMATIC_PLANE)
+        return torch.stack([bonded.sum(dim=1), aromatic.sum(dim=1)], dim=1)
 
     def generation_penalty(self, features: Tensor) -> Tensor:
         """How far features (B, F) are from those of structures, (B,), as in the seed.

@@ -22,6 +22,7 @@ _BOND_TYPES = (
     Chem.BondType.TRIPLE,
     Chem.BondType.AROMATIC,
 )
+AROMATIC_PLANE = _BOND_TYPES.index(Chem.BondType.AROMATIC)
 _CHARGES = (1, -1)
 
 

@@ -277,3 +277,23 @@ def test_penalty_needs_training_molecules() -> None:
         encoder.generation_penalty(torch.zeros(1, 1024))
     with pytest.raises(UsageError, match="without molecules"):
         encoder.fit([])
+
+
+@pytest.mark.parametrize("smiles", ["CC=CC#Cc1ccccc1", "CC", "C1CC1"])
+def test_bonds_are_counted_as_in_the_molecule(smiles: str) -> None:
+    molecule = parse_smiles(smiles)
+    encoder = AdjacencyEncoder(CARBON)
+    aromatic = sum(bond.GetIsAromatic() for bond in molecule.GetBonds())
+    counts = encoder.bond_counts(features(encoder, molecule))
+    assert counts.tolist() == [[molecule.GetNumBonds(), aromatic]]
+
+
+def test_bonds_are_counted_where_no_molecule_results() -> None:
+    tensor = torch.zeros(2, 4, 16, 16)
+    tensor[0, :, 0, 0] = torch.tensor([0.7, 0.6, 0.0, 0.9])  # one bond, most likely aromatic
+    tensor[0, 0, 2:5, 10] = 0.6
+    tensor[0, 0, 5, 2] = 1.0  # below the diagonal: no bond
+    tensor[1] = 0.5  # not above the threshold
+    encoder = AdjacencyEncoder(CARBON)
+    assert encoder.decode(tensor.flatten(1)) == [None, None]
+    assert encoder.bond_counts(tensor.flatten(1)).tolist() == [[4, 1], [0, 0]]

@@ -35,10 +35,11 @@ def environment_counts(molecule: Molecule) -> tuple[NDArray[np.int16], NDArray[n
 
 
 class EnvironmentDescriptor(nn.Module):
-    """Principal components of the square roots of environment counts, each of variance 1.
+    """Principal components of the square roots of environment counts, at unit variance.
 
-    They have no weights that a loss could drive to a point, and they can be read: the transposed
-    projection gives back approximate counts. Before `fit` the projection is random.
+    They have no weights that a loss could drive to a point, and they can be read: the
+    pseudo-inverse of the projection gives back approximate counts. Before `fit` the projection is
+    random.
 
     Args:
         width: number of components.

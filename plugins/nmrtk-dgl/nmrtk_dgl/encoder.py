@@ -63,8 +63,9 @@ class GraphEncoder(StructureEncoder):
         self.norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(len(convolutions) + 1))
         self.dropout = nn.Dropout(dropout)
         joined = hidden_dim * (len(convolutions) + 1)
-        self.shift_head = _head(joined, hidden_dim, dropout)
-        self.scale_head = _head(joined, hidden_dim, dropout)
+        # Before training, shifts are the means of their classes and scales _FIRST_SCALE.
+        self.shift_head = _head(joined, hidden_dim, dropout, start=0.0)
+        self.scale_head = _head(joined, hidden_dim, dropout, start=math.log(math.e - 1))
         self.pooling = nn.Linear(joined, pooled_dim)
         self.pooled_norm = nn.LayerNorm(pooled_dim, elementwise_affine=False)
         self.descriptor = EnvironmentDescriptor(descriptor_dim)
@@ -74,10 +75,6 @@ class GraphEncoder(StructureEncoder):
         self.register_buffer("spread", torch.ones(()))
 
         nn.init.normal_(self.atom_embedding.weight, std=len(ATOM_CARDINALITIES) ** -0.5)
-        # The shifts start from the means of the classes, the scales from _FIRST_SCALE.
-        for head, bias in ((self.shift_head, 0.0), (self.scale_head, math.log(math.e - 1))):
-            nn.init.zeros_(head[-1].weight)
-            nn.init.constant_(head[-1].bias, bias)
 
     @property
     def width(self) -> int:
@@ -145,12 +142,13 @@ class BondTable(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(n, dim) for n in BOND_CARDINALITIES)
+        embeddings = [nn.Embedding(count, dim) for count in BOND_CARDINALITIES]
+        for embedding in embeddings:
+            nn.init.normal_(embedding.weight, std=len(embeddings) ** -0.5)
+        self.embeddings = nn.ModuleList(embeddings)
         self.kinds: Tensor
         kinds = torch.stack(torch.unravel_index(torch.arange(BOND_KINDS), BOND_CARDINALITIES))
         self.register_buffer("kinds", kinds, persistent=False)
-        for embedding in self.embeddings:
-            nn.init.normal_(embedding.weight, std=len(BOND_CARDINALITIES) ** -0.5)
 
     def forward(self, bonds: Tensor) -> Tensor:
         """Kinds (E,) -> embeddings (E, dim)."""
@@ -174,10 +172,12 @@ def check_option(name: str, value: float, low: float, high: float) -> None:
         raise ConfigurationError(f"{name}={value} is not allowed: from {low} to {high}")
 
 
-def _head(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
-    )
+def _head(inputs: int, hidden: int, dropout: float, start: float) -> nn.Sequential:
+    """A network with one output that is `start` before training."""
+    last = nn.Linear(hidden, 1)
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, start)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout), last)
 
 
 def _dgl_graph(batch: GraphBatch) -> DGLGraph:

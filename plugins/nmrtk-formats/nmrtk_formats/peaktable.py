@@ -76,6 +76,7 @@ def _read_spectrum(entry: dict[str, Any], nucleus: str) -> Spectrum:
     peaks = entry.get("peaks")
     if not isinstance(peaks, list) or not peaks:
         raise SpectrumError(f"it has no list of peaks, but {_shorten(peaks)}")
+    lines = tuple(_read_peak(peak, number, nucleus) for number, peak in enumerate(peaks, 1))
     atoms = entry.get("atoms")
     if atoms is not None and (type(atoms) is not int or not 0 < atoms <= len(peaks)):
         raise SpectrumError(
@@ -83,7 +84,7 @@ def _read_spectrum(entry: dict[str, Any], nucleus: str) -> Spectrum:
         )
     return Spectrum(
         nucleus,
-        tuple(_read_peak(peak, number, nucleus) for number, peak in enumerate(peaks, 1)),
+        lines,
         atom_count=atoms,
         solvent=read_condition(_text(entry, "solvent")),
         field_mhz=read_quantity(_text(entry, "field_mhz")),

@@ -100,7 +100,9 @@ class _RecomputedChain(torch.autograd.Function):
         values, gradient = values.clone(), gradient.clone()
         wants_condition = condition is not None and ctx.needs_input_grad[3]
         condition_gradient = torch.zeros_like(condition) if wants_condition else None
-        gradients: dict[Tensor, Tensor] = {}
+        # Made first, because small tensors that stay, among large ones that go, would leave holes
+        # in the heap that grow with the depth.
+        gradients = {p: torch.empty_like(p) for p in _parameters(ctx.steps) if p.requires_grad}
         kind, dtype, enabled = ctx.autocast
         for step in reversed(ctx.steps):
             trained = [p for p in step.net.parameters() if p.requires_grad]
@@ -120,7 +122,8 @@ class _RecomputedChain(torch.autograd.Function):
             gradient.index_add_(1, step.source, found[0])
             if condition_gradient is not None:
                 condition_gradient += found[1]
-            gradients.update(zip(trained, found[len(found) - len(trained) :], strict=True))
+            for parameter, part in zip(trained, found[len(found) - len(trained) :], strict=True):
+                gradients[parameter].copy_(part)
         return (
             None,
             None,

@@ -30,7 +30,8 @@ class LibraryGenerator(CandidateGenerator):
     Args:
         draws: number of free parts that are drawn; 0 leaves the backward search out.
         neighbors: entries that are nearest to the features of a draw.
-        likeliest: entries with the likeliest codes; 0 leaves the forward search out.
+        likeliest: entries with the likeliest codes, and no fewer than the query wants; 0 leaves
+            the forward search out.
 
     Raises:
         UsageError: an option is out of range.
@@ -59,7 +60,10 @@ class LibraryGenerator(CandidateGenerator):
         if not len(entries):
             return
         forward = self._likeliest(library, entries, query, inversion) if self.likeliest else []
-        backward = self._nearest(library, entries, query, inversion) if self.draws else []
+        # Where the forward search gives all entries, the backward one adds none.
+        backward: list[int] = []
+        if self.draws and len(entries) > self.likeliest:
+            backward = self._nearest(library, entries, query, inversion)
         known: set[int] = set()
         for pair in zip_longest(forward, backward):
             for entry in pair:
@@ -71,6 +75,7 @@ class LibraryGenerator(CandidateGenerator):
         self, library: Library, entries: Entries, query: Query, inversion: Inversion
     ) -> list[int]:
         """Entries by falling likelihood of the spectrum under their codes."""
+        count = max(self.likeliest, query.top)
         found, scores = np.zeros(0, np.int64), np.zeros(0)
         for block, codes in library.codes(entries):
             code = torch.from_numpy(codes)
@@ -80,7 +85,7 @@ class LibraryGenerator(CandidateGenerator):
                 )
             found = np.concatenate([found, block])
             scores = np.concatenate([scores, likelihood.double().numpy()])
-            best = np.argsort(-scores, kind="stable")[: self.likeliest]
+            best = np.argsort(-scores, kind="stable")[:count]
             found, scores = found[best], scores[best]
             if time.monotonic() >= query.deadline:
                 break
