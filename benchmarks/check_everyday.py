@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rdkit import Chem, RDLogger
+from rdkit import Chem
+from rdkit.rdBase import BlockLogs
 
 TABLE = Path(__file__).resolve().parents[1] / "nmrtk" / "data" / "everyday_13c.csv"
 COLUMNS = ["name", "smiles", "solvent", "peaks", "source"]
@@ -120,7 +121,10 @@ def faults_of(row: Row) -> list[str]:
 def inchikey_of(smiles: str) -> str | None:
     """InChIKey of a SMILES, or None where RDKit cannot read it."""
     molecule = Chem.MolFromSmiles(smiles)
-    return None if molecule is None else Chem.MolToInchiKey(molecule)
+    if molecule is None:
+        return None
+    key: str = Chem.MolToInchiKey(molecule)
+    return key
 
 
 def find_duplicates(keyed_rows: Iterable[tuple[str | None, Row]]) -> list[str]:
@@ -216,10 +220,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the check; the return value is the exit code."""
     options = parse_arguments(arguments)
-    RDLogger.DisableLog("rdApp.*")
     rows = read_table(options.table)
-    keyed_rows = [(inchikey_of(row.smiles), row) for row in rows]
-    faults = [f"{row.name}: {fault}" for row in rows for fault in faults_of(row)]
+    with BlockLogs():  # RDKit would repeat what the faults say
+        keyed_rows = [(inchikey_of(row.smiles), row) for row in rows]
+        faults = [f"{row.name}: {fault}" for row in rows for fault in faults_of(row)]
     faults += find_duplicates(keyed_rows)
     if faults:
         print("unsound rows:", *faults, sep="\n  ")

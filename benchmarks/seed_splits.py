@@ -30,7 +30,8 @@ def code_figure(name: str, field: str, at: str = "at_half") -> Figure:
 
     def read(report: dict[str, Any]) -> float | None:
         row = next(row for row in report["code"]["rows"] if row["name"] == name)
-        return None if row[at] is None else row[at][field]
+        value: float | None = None if row[at] is None else row[at][field]
+        return value
 
     return read
 
@@ -42,7 +43,8 @@ def field_figure(*path: str) -> Figure:
         value: Any = report
         for key in path:
             value = None if value is None else value[key]
-        return value
+        figure: float | None = value
+        return figure
 
     return read
 
@@ -81,9 +83,13 @@ ROWS: list[tuple[str, Figure, str]] = [
     ("valid molecules among draws", field_figure("generation", "molecules", "valid"), ""),
     ("exact in all draws", field_figure("generation", "molecules", "exact"), ""),
     ("best Tanimoto of draws", field_figure("generation", "molecules", "best_tanimoto"), ""),
-    ("exact with the true free part", field_figure("generation", "molecules", "exact_with_true_free"), ""),
-    ("truth first of its split, by likelihood", field_figure("retrieval", "by_likelihood", "top_1"), ""),
-]  # fmt: skip
+    (
+        "exact with the true free part",
+        field_figure("generation", "molecules", "exact_with_true_free"),
+        "",
+    ),
+    ("truth first of its split", field_figure("retrieval", "by_likelihood", "top_1"), ""),
+]
 
 
 def run_split(data: Path, output: Path, split: int, draws: int) -> dict[str, Any]:
@@ -94,7 +100,8 @@ def run_split(data: Path, output: Path, split: int, draws: int) -> dict[str, Any
               "--set", f"split.seed={split}", "--set", f"training.seed={split}")  # fmt: skip
         nmrtk("evaluate", "--model", run, "--data", data, "--split", "val",
               "--draws", draws, "-o", report)  # fmt: skip
-    return json.loads(report.read_text(encoding="utf-8"))
+    figures: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return figures
 
 
 def nmrtk(*arguments: object) -> None:

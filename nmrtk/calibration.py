@@ -94,12 +94,14 @@ def posterior(
     logits = np.concatenate([scaled, none[:, None]], axis=1)
     logits -= logits.max(axis=1, keepdims=True)
     weights = np.exp(logits)
-    return weights / weights.sum(axis=1, keepdims=True)
+    probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _fit_posterior(model: ReversibleModel, code: Tensor, target: Tensor) -> tuple[float, float]:
     """Temperature and log-odds of none that make the posterior of the truth most likely, over
-    libraries that hold the truth of every other query."""
+    libraries that hold the truth of every other query.
+    """
     scores = likelihood_matrix(model.codec, code, target)
     background = likelihood_matrix(model.codec, model.mean_code[None], target)[:, 0]
     queries = np.arange(len(scores))

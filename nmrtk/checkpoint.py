@@ -193,7 +193,9 @@ def find_model(name: str) -> Path:
     if path.is_dir():
         if (path / MODEL_FILE).is_file():
             return path / MODEL_FILE
-        raise CheckpointError(f"the folder {path} holds no {MODEL_FILE}: is its training unstarted?")
+        raise CheckpointError(
+            f"the folder {path} holds no {MODEL_FILE}: is its training unstarted?"
+        )
     if path.is_file():
         return path
     installed = components("pretrained_models")

@@ -43,13 +43,16 @@ class Component:
         """Import the class.
 
         Raises:
-            PluginError: the module does not import or has no such class.
+            PluginError: the module does not import, or what it names is no class.
         """
         module_name, _, class_name = self.target.partition(":")
         try:
-            return getattr(importlib.import_module(module_name), class_name)
+            component_class = getattr(importlib.import_module(module_name), class_name)
         except Exception as error:
             raise PluginError(
                 f"component {self.name!r} cannot be loaded from {self.target}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if not isinstance(component_class, type):
+            raise PluginError(f"component {self.name!r}: {self.target} is not a class")
+        return component_class

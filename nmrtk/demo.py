@@ -189,7 +189,7 @@ def _render(
     largest = sorted(range(len(unseen)), key=lambda i: -len(unseen[i].spectrum.peaks))
     # Of the more complex half, in the order of the table: chosen by size, not by success.
     shown = sorted(largest[: max(len(largest) // 2, SHOWN_FORWARD)])[:SHOWN_FORWARD]
-    return _template().render(
+    text: str = _template().render(
         version=nmrtk.__version__,
         summary=(
             f"{table_size} everyday compounds, one reversible network, both directions. "
@@ -225,6 +225,7 @@ def _render(
         table_size=table_size,
         total_seconds=result.seconds,
     )
+    return text
 
 
 def _query(example: Example, answer: Elucidation, names: dict[str, str]) -> dict[str, Any]:
@@ -239,9 +240,7 @@ def _query(example: Example, answer: Elucidation, names: dict[str, str]) -> dict
                 "right": _same(example, candidate.smiles),
                 "probability": candidate.probability,
                 "mae_ppm": candidate.mae_ppm,
-                "structure": structure_svg(
-                    parse_smiles(candidate.smiles), width=160, height=120
-                ),
+                "structure": structure_svg(parse_smiles(candidate.smiles), width=160, height=120),
             }
             for rank, candidate in enumerate(answer.candidates[:SHOWN_BACKWARD], start=1)
         ],

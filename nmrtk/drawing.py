@@ -24,7 +24,10 @@ PREDICTED_COLOUR = "#c0392b"
 
 
 def structure_svg(
-    molecule: Molecule, shifts: Mapping[int, float] | None = None, width: int = 320, height: int = 240
+    molecule: Molecule,
+    shifts: Mapping[int, float] | None = None,
+    width: int = 320,
+    height: int = 240,
 ) -> str:
     """A structure, with shifts in ppm beside its atoms.
 
@@ -39,7 +42,7 @@ def structure_svg(
     for index, ppm in (shifts or {}).items():
         drawn.GetAtomWithIdx(index).SetProp("atomNote", f"{ppm:.1f}")
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.annotationFontScale = 0.7
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, drawn)
@@ -77,7 +80,9 @@ def curve_svg(history: Sequence[Mapping[str, Any]], columns: Mapping[str, str], 
     axes = figure.add_subplot()
     for name, label in columns.items():
         if name in history[0]:
-            axes.plot([row["epoch"] for row in history], [row[name] for row in history], label=label)
+            axes.plot(
+                [row["epoch"] for row in history], [row[name] for row in history], label=label
+            )
     axes.set_xlabel("epoch")
     axes.set_ylabel(ylabel)
     axes.spines[["right", "top"]].set_visible(False)

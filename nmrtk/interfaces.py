@@ -105,7 +105,8 @@ class StructureEncoder(nn.Module, ABC):
 
     def fit(self, examples: Sequence[Example]) -> None:
         """Set buffers from the training examples, once, before training. Does nothing unless
-        overridden."""
+        overridden.
+        """
 
     def decode(self, features: Tensor) -> list[Molecule | None]:
         """Molecules that features (B, F) stand for; None where they stand for no valid one."""
@@ -113,7 +114,8 @@ class StructureEncoder(nn.Module, ABC):
 
     def generation_penalty(self, features: Tensor) -> Tensor:
         """How far features (B, F) from an inversion are from those of structures, (B,), at least
-        0 and differentiable. Encoders without such a measure do not override this."""
+        0 and differentiable. Encoders without such a measure do not override this.
+        """
         raise UsageError(f"{type(self).__name__} has no generation penalty: set its weight to 0")
 
 
@@ -168,12 +170,14 @@ class SpectrumCodec(nn.Module, ABC):
     @abstractmethod
     def log_likelihood(self, code: Tensor, target: Tensor) -> Tensor:
         """Log-probability of targets (B, K) under codes (B, K), shape (B,), in nats. Leading
-        dimensions broadcast."""
+        dimensions broadcast.
+        """
 
     @abstractmethod
     def decode(self, code: Tensor, line_counts: Sequence[int]) -> list[Spectrum]:
         """Spectra with the given number of lines each that codes (B, K) make most likely; every
-        line with its sigma in ppm."""
+        line with its sigma in ppm.
+        """
 
     def expected(self, lines: AtomLines, batch_size: int) -> Tensor:
         """Code (B, K) that predicted lines imply, differentiable."""
@@ -324,4 +328,3 @@ class PretrainedModel(ABC):
     @abstractmethod
     def card(self) -> str:
         """The model card, Markdown: data, split, figures, limits."""
-

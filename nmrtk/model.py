@@ -131,7 +131,8 @@ class ReversibleModel(nn.Module):
         """
         prepared = [self.encoder.prepare(molecule) for molecule in molecules]
         inputs = self.encoder.collate(prepared).to(self.device)
-        return self(inputs, formula_vectors(molecules).to(self.device))
+        prediction: Prediction = self(inputs, formula_vectors(molecules).to(self.device))
+        return prediction
 
 
 def feature_width(encoder: StructureEncoder, codec: SpectrumCodec) -> int:
@@ -165,7 +166,9 @@ def build_model(recipe: Recipe) -> ReversibleModel:
             f"the encoder {recipe.encoder.name!r} has {width} features, fewer than the "
             f"{codec.width} of the code of {recipe.codec.name!r}"
         )
-    backbone_class = registry().find("invertible_backbones", recipe.backbone.name).load()
+    backbone_class: type[InvertibleBackbone] = (
+        registry().find("invertible_backbones", recipe.backbone.name).load()
+    )
     backbone = build(
         "invertible_backbones",
         recipe.backbone.name,

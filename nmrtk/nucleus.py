@@ -52,14 +52,16 @@ class Nucleus:
 
     def sites(self, molecule: Mol) -> list[int]:
         """Atoms that give a line, ascending: those of the element, or, for hydrogen, the heavy
-        atoms that carry at least one."""
+        atoms that carry at least one.
+        """
         if self.element == "H":
             return [a.GetIdx() for a in molecule.GetAtoms() if a.GetTotalNumHs() > 0]
         return [a.GetIdx() for a in molecule.GetAtoms() if a.GetSymbol() == self.element]
 
     def multiplicities(self, molecule: Mol) -> list[str]:
         """Expected multiplicity letter of each site, in the order of `sites`: S, D, T or Q by
-        attached hydrogens; empty where the letters do not mean that for this nucleus."""
+        attached hydrogens; empty where the letters do not mean that for this nucleus.
+        """
         sites = self.sites(molecule)
         if str(self) not in HYDROGEN_LETTER_NUCLEI:
             return [""] * len(sites)

@@ -50,7 +50,7 @@ class Objective(nn.Module):
         if self.weights.free:
             terms["free"] = self._free_loss(prediction, batch)
         if self.weights.generation and batch.noise is not None:
-            terms["generation"] = self._generation_loss(batch)
+            terms["generation"] = self._generation_loss(batch, batch.noise)
         return terms
 
     def weighted(self, terms: dict[str, Tensor]) -> Tensor:
@@ -69,9 +69,9 @@ class Objective(nn.Module):
         free = outputs[:, self.model.codec.width :]
         return 0.5 * free.square().mean(1) - log_det / max(free.shape[1], 1)
 
-    def _generation_loss(self, batch: Batch) -> Tensor:
+    def _generation_loss(self, batch: Batch, noise: Tensor) -> Tensor:
         code = self.model.codec.embed(batch.target)
-        features = self.model.inverse(code, batch.noise, batch.condition)
+        features = self.model.inverse(code, noise, batch.condition)
         return self.model.encoder.generation_penalty(self.model.structure_features(features))
 
 
@@ -85,11 +85,10 @@ def matched_shifts(lines: AtomLines, batch: Batch) -> tuple[Tensor, Tensor]:
 
 def line_loss(lines: AtomLines, batch: Batch) -> Tensor:
     """Smooth L1 of the shifts, and the Laplace likelihood of the scales, mean over the lines of
-    each molecule, (B,); 0 for molecules without observed lines."""
+    each molecule, (B,); 0 for molecules without observed lines.
+    """
     shift, scale = matched_shifts(lines, batch)
-    loss = functional.smooth_l1_loss(
-        shift, batch.line_shifts, beta=SMOOTHING_PPM, reduction="none"
-    )
+    loss = functional.smooth_l1_loss(shift, batch.line_shifts, beta=SMOOTHING_PPM, reduction="none")
     # The scale learns from the error, not the error from the scale: else hard lines are given up.
     error = (shift.detach() - batch.line_shifts).abs()
     loss = loss + error / scale + torch.log(2 * scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -47,7 +47,7 @@ class SplitChoice(_Strict):
 
     kind: Literal["given", "random"] = "given"
     seed: int = 0
-    train_fraction: float = Field(0.8, gt=0, lt=1)
+    train_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.8
 
 
 class LossWeights(_Strict):
@@ -60,10 +60,10 @@ class LossWeights(_Strict):
         generation: the encoder's penalty on features made with random free parts.
     """
 
-    code: float = Field(1.0, ge=0)
-    lines: float = Field(1.0, ge=0)
-    free: float = Field(0.1, ge=0)
-    generation: float = Field(0.0, ge=0)
+    code: Annotated[float, Field(ge=0)] = 1.0
+    lines: Annotated[float, Field(ge=0)] = 1.0
+    free: Annotated[float, Field(ge=0)] = 0.1
+    generation: Annotated[float, Field(ge=0)] = 0.0
 
 
 class TrainingChoice(_Strict):
@@ -83,17 +83,17 @@ class TrainingChoice(_Strict):
         limit: use only so many training molecules; 0 for all.
     """
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(96, ge=1)
-    learning_rate: float = Field(1.2e-3, gt=0)
+    epochs: Annotated[int, Field(ge=1)] = 30
+    batch_size: Annotated[int, Field(ge=1)] = 96
+    learning_rate: Annotated[float, Field(gt=0)] = 1.2e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(0.01, ge=0)
-    gradient_clip: float = Field(1.0, ge=0)
-    patience: int = Field(10, ge=1)
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    gradient_clip: Annotated[float, Field(ge=0)] = 1.0
+    patience: Annotated[int, Field(ge=1)] = 10
     seed: int = 0
     complete_only: bool = True
-    limit: int = Field(0, ge=0)
+    limit: Annotated[int, Field(ge=0)] = 0
 
 
 class Recipe(_Strict):
@@ -152,12 +152,11 @@ def merge(tables: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(tables)
     for key, value in changes.items():
         old = merged.get(key)
-        if not isinstance(value, dict) or not isinstance(old, dict):
-            merged[key] = value
-        elif value.get("name", old.get("name")) != old.get("name"):
-            merged[key] = value
+        if isinstance(value, dict) and isinstance(old, dict):
+            same_part = value.get("name", old.get("name")) == old.get("name")
+            merged[key] = {**old, **value} if same_part else value
         else:
-            merged[key] = {**old, **value}
+            merged[key] = value
     return merged
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -216,11 +217,7 @@ class _Training:
             self.model.encoder.fit(loaded["train"])
         for split, examples in loaded.items():
             prepared, rejected = prepare_examples(
-                self.model,
-                examples,
-                lambda done, split=split, total=len(examples): self.listener.preparing(  # type: ignore[misc]
-                    split, done, total
-                ),
+                self.model, examples, partial(self._show_preparing, split, len(examples))
             )
             if rejected:
                 example, reason = rejected[0]
@@ -231,6 +228,9 @@ class _Training:
             if not prepared:
                 raise UsageError(f"no molecule of the split {split!r} can be used for training")
             setattr(self, split, prepared)
+
+    def _show_preparing(self, split: str, total: int, done: int) -> None:
+        self.listener.preparing(split, done, total)
 
     def restore(self, tensors: dict[str, Tensor], progress: Progress) -> None:
         """Set model, optimiser and random state from a state file."""
@@ -299,12 +299,12 @@ class _Training:
                 self._save_state()
         return True
 
-    def _step(
-        self, module: torch.nn.Module, indices: list[int], step: int, steps: int
-    ) -> float:
+    def _step(self, module: torch.nn.Module, indices: list[int], step: int, steps: int) -> float:
         choice = self.recipe.training
         for group in self.optimizer.param_groups:
-            group["lr"] = choice.learning_rate * _schedule(choice.schedule, choice.warmup, step, steps)
+            group["lr"] = choice.learning_rate * _schedule(
+                choice.schedule, choice.warmup, step, steps
+            )
         noise = None
         if self.recipe.loss.generation:
             generator = _generator(choice.seed, -1 - step)
@@ -332,7 +332,7 @@ class _Training:
         return float(loss.detach())
 
     def _end_epoch(self, module: torch.nn.Module) -> None:
-        progress, choice = self.progress, self.recipe.training
+        progress = self.progress
         sums = self._reduce(progress.sums)
         row: Row = {"epoch": progress.epoch + 1, "seconds": round(progress.seconds, 3)}
         row |= {name: sums[name] / len(self.train) for name in sorted(sums)}
@@ -443,7 +443,7 @@ class _Training:
             return dict(values)
         names = sorted(values)
         tensor = torch.tensor([values[name] for name in names], dtype=torch.float64)
-        total = self.fabric.all_reduce(tensor, reduce_op="sum")
+        total: Any = self.fabric.all_reduce(tensor, reduce_op="sum")
         return dict(zip(names, total.tolist(), strict=True))
 
     def _stop_requested(self) -> bool:

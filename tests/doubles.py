@@ -85,9 +85,9 @@ class FewBins(SpectrumCodec):
         return 4 * target - 2
 
     def log_likelihood(self, code, target):
-        return -nn.functional.binary_cross_entropy_with_logits(
-            code, target, reduction="none"
-        ).sum(-1)
+        return -nn.functional.binary_cross_entropy_with_logits(code, target, reduction="none").sum(
+            -1
+        )
 
     def decode(self, code, line_counts):
         order = code.argsort(dim=1, descending=True)

@@ -10,11 +10,15 @@ import click
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from nmrtk.recipe import Recipe
+
 EXIT_INTERRUPTED = 130
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), help="Data set made by `nmrtk data import`.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Data set made by `nmrtk data import`."
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
     "--resume", type=click.Path(path_type=Path), help="Continue the training in this folder."
@@ -56,27 +60,28 @@ def train(
     """
     from nmrtk.errors import UsageError
 
-    chosen = any(value for value in choices.values())
+    chosen = any(value not in (None, ()) for value in choices.values())
     if resume is not None and (output or recipe or chosen):
         raise UsageError("--resume goes on with the choices of its training: give no others")
-    if resume is None and (data is None or output is None):
-        raise UsageError("give --data and -o, or --resume with the folder of a training")
 
     import torch
 
     from nmrtk.cli.training_display import TrainingDisplay
-    from nmrtk.training import resume_training, start_training
+    from nmrtk.training import Outcome, resume_training, start_training
 
-    checked = None if resume else _recipe(recipe, choices)
+    def start(fabric: Fabric, display: TrainingDisplay) -> Outcome:
+        if resume is not None:
+            return resume_training(resume, fabric, display, data)
+        if data is None or output is None:
+            raise UsageError("give --data and -o, or --resume with the folder of a training")
+        return start_training(_recipe(recipe, choices), data, output, fabric, display)
+
+    run = resume or output or Path()
     if threads is not None:
         torch.set_num_threads(threads)
     fabric = _launch(devices, accelerator)
-    run = resume or output
     with TrainingDisplay(run, enabled=fabric.is_global_zero) as display:
-        if resume is not None:
-            outcome = resume_training(resume, fabric, display, data)
-        else:
-            outcome = start_training(checked, data, output, fabric, display)
+        outcome = start(fabric, display)
     if not fabric.is_global_zero:
         return
     progress = outcome.progress
@@ -91,7 +96,7 @@ def train(
     )
 
 
-def _recipe(path: Path | None, choices: dict[str, Any]) -> Any:
+def _recipe(path: Path | None, choices: dict[str, Any]) -> Recipe:
     from nmrtk.errors import UsageError
     from nmrtk.options import parse_assignments
     from nmrtk.recipe import Recipe, make_recipe, merge, read_recipe

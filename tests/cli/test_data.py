@@ -35,7 +35,11 @@ def nmrtk(*arguments, code=0, **options):
 
 def numbers(output):
     rows = (line.rsplit(maxsplit=1) for line in output.splitlines() if line.strip())
-    return [(label.strip(), int(n)) for label, n in (row for row in rows if len(row) == 2) if n.isdigit()]
+    return [
+        (label.strip(), int(n))
+        for label, n in (row for row in rows if len(row) == 2)
+        if n.isdigit()
+    ]
 
 
 def test_import_and_info(table):

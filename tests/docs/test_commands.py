@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -55,6 +56,9 @@ def test_every_command_line_parses(page, monkeypatch):
             parse(shlex.split(line, comments=True)[1:])
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="the tutorial trains dgl-gin: no DGL on this Python"
+)
 def test_the_tutorial_runs(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "nmrtk" / "data", tmp_path / "nmrtk" / "data")
     monkeypatch.chdir(tmp_path)

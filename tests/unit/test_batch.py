@@ -34,7 +34,9 @@ def test_lines_are_grouped_by_multiplicity_where_letters_agree():
 
 
 def test_lines_are_one_group_where_letters_do_not_agree():
-    classes, shifts = matching_groups(parse_smiles("CCO"), spectrum((57.8, "Q"), (18.1, "")), CARBON)
+    classes, shifts = matching_groups(
+        parse_smiles("CCO"), spectrum((57.8, "Q"), (18.1, "")), CARBON
+    )
     assert classes.tolist() == [0, 0]
     assert np.allclose(shifts, [18.1, 57.8])
 

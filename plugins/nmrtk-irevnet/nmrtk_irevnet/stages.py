@@ -167,7 +167,7 @@ def _convolutions(channels: int, hidden: int, side: int) -> nn.Sequential:
     # On a single pixel a 3 x 3 convolution sees padding in all places but its middle.
     size = 3 if side > 1 else 1
     # The initialisation is that of PyTorch, which makes what is added smaller than its input. A
-    # last layer that starts at 0 learned half as much in the seed's five epochs.
+    # last layer that starts at 0 reached a macro-F1 of 0.10 after the seed's epochs, not 0.17.
     return nn.Sequential(
         nn.Conv2d(channels, hidden, size, padding=size // 2),
         nn.ReLU(),

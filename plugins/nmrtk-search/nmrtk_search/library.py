@@ -37,7 +37,7 @@ class LibraryGenerator(CandidateGenerator):
         UsageError: an option is out of range.
     """
 
-    def __init__(self, *, draws: int = 8, neighbors: int = 32, likeliest: int = 256) -> None:
+    def __init__(self, *, draws: int = 8, neighbors: int = 8, likeliest: int = 256) -> None:
         if draws < 0 or likeliest < 0 or neighbors < 1 or not draws + likeliest:
             raise UsageError(
                 f"library: draws={draws} and likeliest={likeliest} must be at least 0 and not "
