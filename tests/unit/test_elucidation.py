@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from doubles import small_model
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmrtk.checkpoint import Calibration, LoadedModel
@@ -239,6 +239,7 @@ def slow_mae(observed, predicted):
 shifts = st.lists(st.integers(0, 40).map(float), min_size=1, max_size=7)
 
 
+@settings(deadline=None)
 @given(shifts, shifts)
 def test_matching_is_the_cheapest(observed, predicted):
     assert matched_mae(observed, predicted) == pytest.approx(slow_mae(observed, predicted))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
@@ -116,6 +116,7 @@ def test_peaks_with_multiplicities(peaks):
     assert str(row.formula) == "C2H6O"
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.floats(-5000, 5000) | st.integers(-5000, 5000), min_size=1, max_size=30))
 def test_plain_shifts_survive(shifts):
     row = query_row("line 1", json.loads(json.dumps({"peaks": shifts})), CARBON, 3)
@@ -149,6 +150,7 @@ def test_bad_queries_say_what_and_where(fields, message):
     assert re.search(message, row.error)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=8), st.lists))
 def test_no_peaks_make_it_crash(peaks):
     row = query_row("line 1", {"peaks": peaks}, CARBON, 1)

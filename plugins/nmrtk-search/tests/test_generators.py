@@ -85,13 +85,13 @@ def test_forward_search_puts_the_likeliest_first(loaded, library, monkeypatch, b
     assert found == best
 
 
-@pytest.mark.parametrize("block", [3, 1000])
 def test_no_fewer_entries_than_the_query_wants(loaded, library):
     query = Query("a", spectrum_of_shifts("13C", [100.0]), None, library, top=7)
     generator = LibraryGenerator(draws=0, likeliest=5)
     assert len(list(generator.generate(query, inversion(loaded.model)))) == 7
 
 
+@pytest.mark.parametrize("block", [3, 1000])
 def test_backward_search_finds_what_its_features_come_from(loaded, library, monkeypatch, block):
     """With the structure's own code and free part, the nearest entry is the structure."""
     monkeypatch.setattr(library_module, "BLOCK", block)
