@@ -52,7 +52,8 @@ class Batch:
             molecules, ascending with the molecule; -1 for molecules without observed lines.
         line_shifts: (L,), observed shifts in ppm, sorted by group, then shift.
         line_molecules: (L,), int64, row of the molecule of each observed line.
-        noise: (B, F - K), standard normal, for the generation penalty; or None.
+        free_noise: (B, F - K), free parts for the generation penalty; or None.
+        feature_noise: (B, F), what is added to the features; or None.
     """
 
     inputs: Any
@@ -61,7 +62,8 @@ class Batch:
     site_groups: Tensor
     line_shifts: Tensor
     line_molecules: Tensor
-    noise: Tensor | None = None
+    free_noise: Tensor | None = None
+    feature_noise: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.condition)
@@ -75,7 +77,8 @@ class Batch:
             self.site_groups.to(device),
             self.line_shifts.to(device),
             self.line_molecules.to(device),
-            None if self.noise is None else self.noise.to(device),
+            None if self.free_noise is None else self.free_noise.to(device),
+            None if self.feature_noise is None else self.feature_noise.to(device),
         )
 
 
@@ -140,7 +143,10 @@ def _prepare(model: ReversibleModel, example: Example) -> PreparedExample:
 
 
 def collate(
-    model: ReversibleModel, examples: Sequence[PreparedExample], noise: Tensor | None = None
+    model: ReversibleModel,
+    examples: Sequence[PreparedExample],
+    free_noise: Tensor | None = None,
+    feature_noise: Tensor | None = None,
 ) -> Batch:
     """Join prepared examples into a batch on the CPU."""
     groups, shifts, molecules = [], [], []
@@ -160,5 +166,6 @@ def collate(
         torch.from_numpy(np.concatenate(groups)),
         torch.from_numpy(np.concatenate(shifts)),
         torch.from_numpy(np.concatenate(molecules)),
-        noise,
+        free_noise,
+        feature_noise,
     )

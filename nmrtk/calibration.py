@@ -37,7 +37,7 @@ def predict_prepared(
 
 
 def calibrate(model: ReversibleModel, examples: Sequence[PreparedExample]) -> Calibration:
-    """Calibrate a trained model, and set its `mean_code`.
+    """Calibrate a trained model, and set its `mean_code` and what its codec embeds.
 
     Args:
         model: in evaluation mode.
@@ -55,6 +55,7 @@ def calibrate(model: ReversibleModel, examples: Sequence[PreparedExample]) -> Ca
             ratios.append(((shift - batch.line_shifts).abs() / scale).cpu())
     code, target = torch.cat(codes), torch.cat(targets)
     model.mean_code.copy_(code.mean(0))
+    model.codec.fit_embedding(code, target)
     temperature, none_log_odds = _fit_posterior(model, code[:POOL_SIZE], target[:POOL_SIZE])
     return Calibration(
         sigma_factor=float(np.quantile(torch.cat(ratios), COVERAGE) / COVERAGE_SIGMAS)

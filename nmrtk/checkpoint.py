@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,16 @@ class LoadedModel:
     calibration: Calibration
     training: dict[str, Any]
     path: Path
+
+    def predict(self, smiles: Iterable[str]) -> list[dict[str, Any]]:
+        """Predict spectra: rows as `nmrtk predict` writes them, in order.
+
+        Example:
+            nmrtk.load("run/").predict(["CCO"])[0]["peaks"]
+        """
+        from nmrtk.prediction import predict_rows
+
+        return list(predict_rows(self, smiles))
 
 
 def load_model(name: str) -> LoadedModel:

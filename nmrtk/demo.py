@@ -41,7 +41,7 @@ RUN = "run"
 SHOWN_FORWARD, SHOWN_BACKWARD = 8, 6
 
 RECIPE: dict[str, Any] = {
-    "encoder": {"name": "dgl-gin", "hidden_dim": 64, "layers": 4, "pooled_dim": 64},
+    "encoder": {"name": "dgl-gin", "hidden_dim": 64, "layers": 4, "descriptor_dim": 64},
     "backbone": {"name": "irevnet-flat", "depth": 4, "hidden_dim": 128},
     "training": {"epochs": 60, "batch_size": 16, "patience": 60},
 }

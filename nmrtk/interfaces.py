@@ -75,8 +75,6 @@ class StructureEncoder(nn.Module, ABC):
     """Whether `forward` also returns a line for every site."""
     decodes: ClassVar[bool] = False
     """Whether `decode` turns features back into molecules."""
-    order_invariant: bool = True
-    """Whether the features do not depend on the order of atoms; may depend on the options."""
 
     def __init__(self, nucleus: Nucleus) -> None:
         super().__init__()
@@ -86,6 +84,11 @@ class StructureEncoder(nn.Module, ABC):
     @abstractmethod
     def width(self) -> int:
         """F, the number of features."""
+
+    @property
+    def order_invariant(self) -> bool:
+        """Whether the features do not depend on the order of the atoms."""
+        return True
 
     @abstractmethod
     def prepare(self, molecule: Molecule) -> Any:
@@ -166,6 +169,11 @@ class SpectrumCodec(nn.Module, ABC):
     @abstractmethod
     def embed(self, target: Tensor) -> Tensor:
         """Codes (B, K) that stand for targets (B, K): where an inversion starts."""
+
+    def fit_embedding(self, code: Tensor, target: Tensor) -> None:
+        """Set buffers of `embed` from what a trained model puts out: codes (B, K) for targets
+        (B, K). Called once after training, on val; does nothing unless overridden.
+        """
 
     @abstractmethod
     def log_likelihood(self, code: Tensor, target: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from nmrtk.columns import ColumnWriter, LabelWriter, TextWriter, read_ragged, re
 from nmrtk.dataset import DataSet
 from nmrtk.errors import DataError, MoleculeError, UsageError
 from nmrtk.formula import Formula
+from nmrtk.hdf5 import create_hdf5
 from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
 from nmrtk.prediction import predict_prepared, prepare_molecules
 from nmrtk.rows import StructureRow, read_structures
@@ -279,7 +280,7 @@ class _Writer:
     def __init__(self, path: Path, skipped: Path, loaded: LoadedModel) -> None:
         self._loaded = loaded
         self._stack = ExitStack()
-        self._file = self._stack.enter_context(h5py.File(path, "w"))
+        self._file, self._sink = self._stack.enter_context(create_hdf5(path))
         self._skipped = csv.writer(
             self._stack.enter_context(skipped.open("w", encoding="utf-8", newline=""))
         )
@@ -307,8 +308,7 @@ class _Writer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with _write_errors():
-            self._stack.close()
+        self._stack.close()
 
     def add(self, rows: Sequence[StructureRow]) -> None:
         """Encode and store rows."""
@@ -339,39 +339,38 @@ class _Writer:
 
     def finish(self) -> BuildReport:
         """Store what is known only at the end."""
-        with _write_errors():
-            for column in (self._smiles, self._id, self._formula, self._site_count):
-                column.close()
-            count = len(self._features)
-            mean = self._sum / max(count, 1)
-            variance = np.maximum(self._square_sum / max(count, 1) - mean**2, 0)
-            self._file["feature_mean"] = mean.astype(np.float32)
-            scale = np.sqrt(variance)
-            # A feature that never varies tells nothing, and must not blow up what is compared.
-            scale[scale < _LEAST_SCALE] = 1.0
-            self._file["feature_scale"] = scale.astype(np.float32)
-            self._file.attrs.update(
-                format=FORMAT,
-                format_version=FORMAT_VERSION,
-                nmrtk=__version__,
-                nucleus=str(self._loaded.model.nucleus),
-                model=model_identity(self._loaded),
-                model_path=os.fspath(self._loaded.path),
-            )
+        for column in (self._smiles, self._id, self._formula, self._site_count):
+            column.close()
+        count = len(self._features)
+        mean = self._sum / max(count, 1)
+        variance = np.maximum(self._square_sum / max(count, 1) - mean**2, 0)
+        self._file["feature_mean"] = mean.astype(np.float32)
+        scale = np.sqrt(variance)
+        # A feature that never varies tells nothing, and must not blow up what is compared.
+        scale[scale < _LEAST_SCALE] = 1.0
+        self._file["feature_scale"] = scale.astype(np.float32)
+        self._file.attrs.update(
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            nmrtk=__version__,
+            nucleus=str(self._loaded.model.nucleus),
+            model=model_identity(self._loaded),
+            model_path=os.fspath(self._loaded.path),
+        )
         return BuildReport(count, self._duplicates, self._skipped_count, self._first_problem)
 
     def _store(self, items: list[tuple[StructureRow, Molecule]], prepared: list[Any]) -> None:
         molecules = [molecule for _, molecule in items]
         prediction = predict_prepared(self._loaded.model, prepared, molecules)
         features = prediction.features.cpu().numpy()
-        with _write_errors():
-            for row, molecule in items:
-                self._smiles.append(canonical_smiles(molecule, stereo=True))
-                self._id.append(str(row.id))
-                self._formula.append(str(Formula.of_molecule(molecule)))
-                self._site_count.append(len(self._loaded.model.nucleus.sites(molecule)))
-            _append(self._features, features)
-            _append(self._codes, prediction.code.cpu().numpy())
+        for row, molecule in items:
+            self._smiles.append(canonical_smiles(molecule, stereo=True))
+            self._id.append(str(row.id))
+            self._formula.append(str(Formula.of_molecule(molecule)))
+            self._site_count.append(len(self._loaded.model.nucleus.sites(molecule)))
+        _append(self._features, features)
+        _append(self._codes, prediction.code.cpu().numpy())
+        self._sink.check()
         self._sum += features.sum(0, dtype=np.float64)
         self._square_sum += np.square(features, dtype=np.float64).sum(0)
 
@@ -405,12 +404,3 @@ def _data_set_structures(path: Path) -> Iterator[StructureRow]:
         for record in data.records():
             smiles = canonical_smiles(record.molecule, stereo=True)
             yield StructureRow(record.position, record.id, smiles)
-
-
-@contextmanager
-def _write_errors() -> Iterator[None]:
-    """HDF5 reports some failures to write as RuntimeError; `atomic_path` knows OSError."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise OSError(None, " ".join(str(error).split())) from error

@@ -103,9 +103,17 @@ class ReversibleModel(nn.Module):
             features = torch.cat([expected, features], dim=1)
         return features, encoded.lines
 
-    def forward(self, inputs: Any, condition: Tensor) -> Prediction:
-        """Collated molecules and their formula vectors (B, C) -> prediction."""
+    def forward(self, inputs: Any, condition: Tensor, noise: Tensor | None = None) -> Prediction:
+        """Collated molecules and their formula vectors (B, C) -> prediction.
+
+        Args:
+            inputs: what the encoder collated.
+            condition: (B, C).
+            noise: (B, F), added to the features before they enter the backbone; or None.
+        """
         features, lines = self.encode(inputs, len(condition))
+        if noise is not None:
+            features = features + noise
         outputs = self.backbone(features, self.condition(condition))
         code, free = outputs.split([self.codec.width, self.free_width], dim=1)
         return Prediction(features, code, free, lines)

@@ -40,7 +40,8 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Unweighted terms, (B,) each, of the terms that have a weight."""
-        return self.terms(self.model(batch.inputs, batch.condition), batch)
+        prediction = self.model(batch.inputs, batch.condition, batch.feature_noise)
+        return self.terms(prediction, batch)
 
     def terms(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """The terms of a prediction that was made for the batch."""
@@ -49,8 +50,8 @@ class Objective(nn.Module):
             terms["lines"] = line_loss(prediction.lines, batch)
         if self.weights.free:
             terms["free"] = self._free_loss(prediction, batch)
-        if self.weights.generation and batch.noise is not None:
-            terms["generation"] = self._generation_loss(batch, batch.noise)
+        if self.weights.generation and batch.free_noise is not None:
+            terms["generation"] = self._generation_loss(batch, batch.free_noise)
         return terms
 
     def weighted(self, terms: dict[str, Tensor]) -> Tensor:

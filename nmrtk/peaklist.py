@@ -20,7 +20,7 @@ _LETTERS = frozenset("SDTQ")
 _OF_GROUP = {"C": "S", "CH": "D", "CH2": "T", "CH3": "Q"}
 
 _SHIFT = r"(?P<ppm>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)?"
-_LETTER = r"(?P<letter>[SDTQsdtq])?"
+_LETTER = r"(?:(?P<letter>[SDTQsdtq])|\((?P<marked>[SDTQsdtq])\))?"
 _COUNT = r"(?:\((?P<bracket>\d+)(?P<element>[A-Z][a-z]?)?\)|[x×](?P<times>\d+))?"
 _TOKEN = re.compile(_SHIFT + _LETTER + _COUNT)
 _SEPARATED = re.compile(r"[^\s,;|]+")
@@ -31,7 +31,8 @@ def parse_peaks(text: str, nucleus: str) -> Spectrum:
     """Read a peak list.
 
     Peaks are separated by white space, comma, semicolon or `|`. A peak is a shift in ppm, then,
-    joined to it or apart, a letter S, D, T or Q in either case, then a count, `(2C)` or `x2`.
+    joined to it or apart, a letter S, D, T or Q in either case and perhaps in brackets, then a
+    count, `(2C)` or `x2`.
     Where a semicolon separates, a comma between digits is a decimal comma.
 
     Args:
@@ -128,10 +129,10 @@ def _take(token: str, lines: list[_Line], nucleus: str) -> None:
     elif not lines:
         raise SpectrumError("follows no shift")
     line = lines[-1]
-    if match["letter"]:
+    if letter := match["letter"] or match["marked"]:
         if line.letter is not None:
             raise SpectrumError("is a second letter for one shift")
-        line.letter = match["letter"].upper()
+        line.letter = letter.upper()
     count = match["bracket"] or match["times"]
     if count:
         if line.count is not None:

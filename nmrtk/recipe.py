@@ -78,12 +78,15 @@ class TrainingChoice(_Strict):
         weight_decay: of AdamW.
         gradient_clip: largest norm of the gradient; 0 for none.
         patience: epochs without a better validation loss after which training stops.
+        feature_noise: standard deviation of the normal noise that features get before they enter
+            the backbone, in training only: without it the backbone learns the training molecules
+            by heart, and where it was sure of it, it would be wrong.
         seed: of the weights and of the order of molecules.
         complete_only: leave out spectra that lack lines of some atoms.
         limit: use only so many training molecules; 0 for all.
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 30
+    epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 96
     learning_rate: Annotated[float, Field(gt=0)] = 1.2e-3
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -91,6 +94,7 @@ class TrainingChoice(_Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     gradient_clip: Annotated[float, Field(ge=0)] = 1.0
     patience: Annotated[int, Field(ge=1)] = 10
+    feature_noise: Annotated[float, Field(ge=0)] = 0.3
     seed: int = 0
     complete_only: bool = True
     limit: Annotated[int, Field(ge=0)] = 0

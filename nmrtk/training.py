@@ -305,15 +305,14 @@ class _Training:
             group["lr"] = choice.learning_rate * _schedule(
                 choice.schedule, choice.warmup, step, steps
             )
-        noise = None
-        if self.recipe.loss.generation:
-            generator = _generator(choice.seed, -1 - step)
-            noise = torch.randn(len(indices), self.model.free_width, generator=generator)
         share = slice(self.fabric.global_rank, None, self.fabric.world_size)
         # A rank without molecules of its own must still take part in the exchange of gradients.
         mine = indices[share] or indices[:1]
-        own_noise = None if noise is None else (noise[share] if indices[share] else noise[:1])
-        batch = collate(self.model, [self.train[i] for i in mine], own_noise)
+        free, features = (
+            None if noise is None else (noise[share] if indices[share] else noise[:1])
+            for noise in self._noise(len(indices), step)
+        )
+        batch = collate(self.model, [self.train[i] for i in mine], free, features)
         terms = module(batch.to(self.fabric.device))
         if not indices[share]:
             terms = {name: term * 0.0 for name, term in terms.items()}
@@ -330,6 +329,17 @@ class _Training:
         self.optimizer.step()
         self._add_sums({f"train_{k}": float(t.detach().sum()) for k, t in terms.items()})
         return float(loss.detach())
+
+    def _noise(self, size: int, step: int) -> tuple[Tensor | None, Tensor | None]:
+        """Free parts (size, F - K) and noise on features (size, F) of a step, where wanted.
+
+        Drawn for the whole batch, so that they do not depend on the number of processes.
+        """
+        generator = _generator(self.recipe.training.seed, -1 - step)
+        free = torch.randn(size, self.model.free_width, generator=generator)
+        features = torch.randn(size, self.model.backbone.width, generator=generator)
+        spread = self.recipe.training.feature_noise
+        return free if self.recipe.loss.generation else None, features * spread if spread else None
 
     def _end_epoch(self, module: torch.nn.Module) -> None:
         progress = self.progress

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from nmrtk.recipe import Recipe
 
-EXIT_INTERRUPTED = 130
-
 
 @click.command()
 @click.option(
@@ -58,6 +56,7 @@ def train(
     Every choice may stand in a recipe file; options given here go before it. Ctrl-C saves the
     state and stops; --resume goes on from it.
     """
+    from nmrtk.cli.main import EXIT_INTERRUPTED
     from nmrtk.errors import UsageError
 
     chosen = any(value not in (None, ()) for value in choices.values())

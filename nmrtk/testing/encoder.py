@@ -164,7 +164,7 @@ def _check_atom_order(
     report: Report, encoder: StructureEncoder, molecules: Sequence[Molecule], encoded: Encoded
 ) -> None:
     # Whether that holds can depend on an option, so an instance may say so.
-    if not getattr(encoder, "order_invariant", True):
+    if not encoder.order_invariant:
         report.skip("atom order", "order_invariant is False")
         return
     generator = np.random.default_rng(0)

@@ -25,7 +25,6 @@ from nmrtk.testing import check_structure_encoder
 
 CARBON = Nucleus.parse("13C")
 ORGANIC = "C,N,O,S,F,Cl,Br,I,P,Si,B"
-HYDROCARBONS = Path(__file__).parents[4] / "shared" / "data" / "seed-hydrocarbons.csv.gz"
 
 
 def features(encoder: AdjacencyEncoder, *molecules: Molecule) -> Tensor:
@@ -124,11 +123,9 @@ def test_random_molecules_survive_the_round_trip(seed: int, elements: str) -> No
         assert round_trip(encoder, molecule) == canonical_smiles(molecule)
 
 
-def test_the_seeds_hydrocarbons_survive_the_round_trip() -> None:
-    if not HYDROCARBONS.exists():
-        pytest.skip(f"no {HYDROCARBONS.name} beside the repository")
+def test_the_seeds_hydrocarbons_survive_the_round_trip(shared_data: Path) -> None:
     encoder = AdjacencyEncoder(CARBON)
-    with gzip.open(HYDROCARBONS, "rt") as lines:
+    with gzip.open(shared_data / "seed-hydrocarbons.csv.gz", "rt") as lines:
         digits = [row["adjacency_upper_17x17"] for row in csv.DictReader(lines)]
     known = 0
     rows, columns = np.triu_indices(17, 1)

@@ -27,6 +27,9 @@ _EDGE_TOLERANCE = 1e-6
 _NOISE_FLOOR = 1e-4
 """Probability of a line where none is predicted, and of none where one is certain."""
 
+_DISTANCES = 9
+"""Distances to the nearest line that `embed` tells apart, in bins: 0 to 7, and all beyond."""
+
 _MOST_SCALES = 80.0
 """Distance from a line in units of its scale beyond which float32 holds no tail."""
 
@@ -49,8 +52,9 @@ class BinaryCodec(SpectrumCodec):
         loss: `distance` weights a bin by 1 / (1 + bins to the nearest one that holds a line), so
             that empty bins far from any line count little; `plain` weights all alike.
         positive_weight: multiplies the weight of bins that hold a line.
-        on_level: code of a bin that holds a line, to invert from.
-        off_level: code of an empty bin, to invert from.
+        levels: codes to invert from: `measured` takes what the trained model puts out on average
+            for a bin at so many bins from the nearest that holds a line; `bits` takes 1 where a
+            line is and 0 elsewhere, as the seed does.
         logit_scale: logits per unit of code.
         logit_center: code of even odds.
 
@@ -74,10 +78,9 @@ class BinaryCodec(SpectrumCodec):
         start: float = _CARBON_START,
         bin_width: float = _CARBON_BIN_WIDTH,
         bins: int = 128,
-        loss: Literal["distance", "plain"] = "distance",
+        loss: Literal["distance", "plain"] = "plain",
         positive_weight: float = 1.0,
-        on_level: float = 1.0,
-        off_level: float = 0.0,
+        levels: Literal["measured", "bits"] = "measured",
         logit_scale: float = 1.0,
         logit_center: float = 0.0,
     ) -> None:
@@ -97,26 +100,22 @@ class BinaryCodec(SpectrumCodec):
             raise UsageError(f"binary-128: bins is {bins}, at least 2 are needed")
         if loss not in ("distance", "plain"):
             raise UsageError(f"binary-128: loss is {loss!r}, allowed are 'distance' and 'plain'")
-        for name, level in (
-            ("on_level", on_level),
-            ("off_level", off_level),
-            ("logit_center", logit_center),
-        ):
-            if not math.isfinite(level):
-                raise UsageError(f"binary-128: {name} is {level}, it must be a finite number")
-        if on_level <= off_level:
+        if levels not in ("measured", "bits"):
+            raise UsageError(f"binary-128: levels is {levels!r}, allowed are 'measured' and 'bits'")
+        if not math.isfinite(logit_center):
             raise UsageError(
-                f"binary-128: on_level {on_level:g} must be above off_level {off_level:g}"
+                f"binary-128: logit_center is {logit_center}, it must be a finite number"
             )
         self.start = start
         self.bin_width = bin_width
         self.bins = bins
         self.weights_by_distance = loss == "distance"
         self.positive_weight = positive_weight
-        self.on_level = on_level
-        self.off_level = off_level
+        self.measures_levels = levels == "measured"
         self.logit_scale = logit_scale
         self.logit_center = logit_center
+        self.levels: Tensor
+        self.register_buffer("levels", torch.zeros(_DISTANCES).index_fill(0, torch.tensor(0), 1.0))
 
     @property
     def width(self) -> int:
@@ -164,8 +163,22 @@ class BinaryCodec(SpectrumCodec):
         return target > 0.5
 
     def embed(self, target: Tensor) -> Tensor:
-        """Codes (B, K) of targets (B, K): `on_level` where a line is, else `off_level`."""
-        return self.off_level + (self.on_level - self.off_level) * target
+        """Codes (B, K) of targets (B, K), by the distance to the nearest bin that holds a line."""
+        return self.levels[self._distance_classes(target)]
+
+    def fit_embedding(self, code: Tensor, target: Tensor) -> None:
+        """Measure the levels on the codes (B, K) of a trained model for targets (B, K)."""
+        if not self.measures_levels:
+            return
+        classes = self._distance_classes(target).flatten()
+        sums = code.new_zeros(_DISTANCES).index_add(0, classes, code.detach().flatten())
+        counts = torch.bincount(classes, minlength=_DISTANCES)
+        # A distance that does not occur keeps the level it had.
+        self.levels.copy_(torch.where(counts > 0, sums / counts.clamp(min=1), self.levels))
+
+    def _distance_classes(self, target: Tensor) -> Tensor:
+        """Bins to the nearest that holds a line, (B, K), at most `_DISTANCES - 1`."""
+        return _bins_to_nearest(target > 0.5).long().clamp(max=_DISTANCES - 1)
 
     def log_likelihood(self, code: Tensor, target: Tensor) -> Tensor:
         """Log-probability (B,) in nats of the bits (B, K), each an independent Bernoulli variable

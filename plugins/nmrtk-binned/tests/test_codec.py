@@ -66,7 +66,7 @@ def test_other_nuclei_need_a_range() -> None:
         ({"positive_weight": -1.0}, "positive_weight is -1"),
         ({"logit_scale": 0.0}, "logit_scale is 0"),
         ({"logit_center": math.nan}, "logit_center is nan"),
-        ({"on_level": 0.0}, "on_level 0 must be above off_level 0"),
+        ({"levels": "guessed"}, "levels is 'guessed', allowed are 'measured' and 'bits'"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, float], message: str) -> None:
@@ -83,7 +83,7 @@ def test_foreign_and_empty_spectra_are_refused() -> None:
 
 
 def test_distance_loss_weights_bins_by_their_nearest_line() -> None:
-    codec = BinaryCodec(CARBON, bins=6)
+    codec = BinaryCodec(CARBON, bins=6, loss="distance")
     target = torch.tensor([[0.0, 1, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]])
     code = torch.randn(2, 6, generator=torch.Generator().manual_seed(0))
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -120,18 +120,38 @@ def test_log_likelihood_broadcasts() -> None:
 
 
 def test_embedded_bits_are_read_back() -> None:
-    codec = BinaryCodec(CARBON, on_level=2.0, off_level=-3.0)
+    codec = BinaryCodec(CARBON, levels="bits")
     target = torch.zeros(1, 128)
     target[0, [3, 90]] = 1
-    code = codec.embed(target)
-    assert code.unique().tolist() == [-3.0, 2.0]
-    assert torch.equal(codec.occupancy(code) > 0.5, codec.occupied(target))
+    codec.fit_embedding(torch.randn(1, 128), target)
+    assert torch.equal(codec.embed(target), target)
+
+
+def test_embedded_codes_are_those_of_the_trained_model_on_average() -> None:
+    codec = BinaryCodec(CARBON)
+    target = torch.zeros(2, 128)
+    target[:, [3, 90]] = 1
+    code = torch.where(target > 0, 2.0, -6.0)
+    code[:, [2, 4, 89, 91]] = torch.tensor([[-1.0], [-3.0]])
+    codec.fit_embedding(code, target)
+    embedded = codec.embed(target[:1])[0]
+    assert embedded[[3, 90]].tolist() == [2.0, 2.0]
+    assert embedded[[2, 4, 89, 91]].tolist() == [-2.0] * 4
+    assert embedded[[0, 1, 50, 127]].tolist() == [-6.0] * 4
+
+
+def embedding_codec() -> BinaryCodec:
+    codec = BinaryCodec(CARBON)
+    target = torch.zeros(1, 128)
+    target[0, 64] = 1
+    codec.fit_embedding(12 * target - 8, target)
+    return codec
 
 
 @settings(max_examples=50)
 @given(st.sets(st.integers(0, 127), min_size=1, max_size=20), st.integers(0, 30))
 def test_decoded_lines_lie_in_occupied_bins(occupied: set[int], count: int) -> None:
-    codec = BinaryCodec(CARBON, on_level=4.0, off_level=-8.0)
+    codec = embedding_codec()
     target = torch.zeros(1, 128)
     target[0, list(occupied)] = 1
     (spectrum,) = codec.decode(codec.embed(target), [count])

@@ -67,7 +67,6 @@ class GraphEncoder(StructureEncoder):
         self.shift_head = _head(joined, hidden_dim, dropout, start=0.0)
         self.scale_head = _head(joined, hidden_dim, dropout, start=math.log(math.e - 1))
         self.pooling = nn.Linear(joined, pooled_dim)
-        self.pooled_norm = nn.LayerNorm(pooled_dim, elementwise_affine=False)
         self.descriptor = EnvironmentDescriptor(descriptor_dim)
         self.class_means: Tensor
         self.spread: Tensor
@@ -116,7 +115,8 @@ class GraphEncoder(StructureEncoder):
         atoms = self.pooling(states)
         sums = atoms.new_zeros(len(batch), atoms.shape[1])
         sums = sums.index_add(0, batch.atom_molecules, atoms)
-        pooled = self.pooled_norm(sums / batch.atom_counts[:, None])
+        # Not normed: a norm would put features on a surface, where they have no density.
+        pooled = sums / batch.atom_counts[:, None]
         described = self.descriptor(
             batch.environments, batch.environment_starts, batch.environment_roots
         )

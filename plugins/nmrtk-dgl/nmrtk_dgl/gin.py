@@ -57,8 +57,8 @@ class GinEncoder(GraphEncoder):
         hidden_dim: int = 128,
         layers: int = 5,
         dropout: float = 0.0,
-        pooled_dim: int = 128,
-        descriptor_dim: int = 128,
+        pooled_dim: int = 16,
+        descriptor_dim: int = 256,
     ) -> None:
         check_option("hidden_dim", hidden_dim, 1, 4096)
         check_option("layers", layers, 1, 64)
