@@ -25,7 +25,7 @@ def demo(output: Path, epochs: int | None) -> None:
     from nmrtk.cli.training_display import TrainingDisplay
     from nmrtk.demo import run_demo
 
-    with TrainingDisplay(output, enabled=True) as display:
+    with TrainingDisplay(None, enabled=True) as display:
         result = run_demo(output, display, lambda text: click.echo(text, err=True), epochs)
     click.echo(
         f"Unseen compounds: {result.mae:.2f} ppm mean absolute error (the mean of all lines: "

@@ -33,11 +33,11 @@ class TrainingDisplay:
     """Listens to a training. Progress goes to stderr, and only to a terminal.
 
     Args:
-        run: folder of the training; TensorBoard's files go below it.
+        run: folder of the training; TensorBoard's files go below it. None writes none.
         enabled: False in all processes but the first.
     """
 
-    def __init__(self, run: Path, *, enabled: bool) -> None:
+    def __init__(self, run: Path | None, *, enabled: bool) -> None:
         self._enabled = enabled
         console = Console(stderr=True)
         self._progress = Progress(
@@ -102,6 +102,8 @@ class TrainingDisplay:
         self._progress.update(self._tasks[name], completed=done, detail=detail)
 
     def _write_events(self, row: Row) -> None:
+        if self._run is None:
+            return
         if self._writer is None:
             if importlib.util.find_spec("tensorboard") is None:
                 return

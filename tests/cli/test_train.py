@@ -104,7 +104,7 @@ def test_a_folder_with_a_training_is_not_overwritten(data, uninterrupted):
     [
         (["--encoder", "dgl-gim"], "Did you mean 'dgl-gin'?"),
         (["-E", "hiden_dim=3"], "Did you mean 'hidden_dim'?"),
-        (["-E", "hidden_dim=wide"], "hidden_dim='wide' is not a int"),
+        (["-E", "hidden_dim=wide"], "hidden_dim='wide' must be int"),
         (["--set", "training.epoch=3"], "training.epoch is unknown"),
         (["--set", "loss.generation=1"], "has no generation penalty"),
         (["--nucleus", "31P"], "31P"),
