@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import math
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,30 +19,28 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from nmrtk.atomic import file_sha256, write_bytes
+from nmrtk.atomic import write_bytes
 from nmrtk.batch import Batch, PreparedExample, collate, prepare_examples
 from nmrtk.calibration import calibrate
-from nmrtk.checkpoint import (
-    MODEL_FILE,
-    Calibration,
-    load_state,
-    load_tensors,
-    save_model,
-    save_tensors,
-)
+from nmrtk.checkpoint import MODEL_FILE, Calibration, load_state, load_tensors, save_model
 from nmrtk.dataset import DataSet
 from nmrtk.errors import CheckpointError, ConfigurationError, UsageError
 from nmrtk.model import ReversibleModel, build_model
 from nmrtk.objective import Objective, matched_shifts
-from nmrtk.recipe import Recipe, make_recipe
+from nmrtk.recipe import Recipe
+from nmrtk.run_folder import (
+    RECIPE_FILE,
+    STATE_FILE,
+    DataReference,
+    Progress,
+    Row,
+    TrainingState,
+    restore_optimizer,
+    write_metrics,
+)
 
-STATE_FILE = "last.safetensors"
-METRICS_FILE = "metrics.csv"
-RECIPE_FILE = "recipe.toml"
 SAVE_SECONDS = 120
 """Longest time between two states on disk."""
-
-Row = dict[str, float]
 
 
 class Listener(Protocol):
@@ -61,49 +57,6 @@ class Listener(Protocol):
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataReference:
-    """Which data set a training used.
-
-    Args:
-        path: where it was.
-        sha256: of the file.
-    """
-
-    path: str
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path) -> DataReference:
-        """Reference to a file."""
-        return cls(str(path.resolve()), file_sha256(path))
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where a training stands; with the tensors, all that continuing needs.
-
-    Args:
-        epoch: epochs completed.
-        batch: batches of the running epoch done.
-        step: optimiser steps done.
-        best_loss: lowest validation loss so far.
-        best_epoch: when it was reached, counted from 1.
-        sums: of the terms over the molecules of the running epoch.
-        seconds: spent in training the running epoch.
-        history: rows of the metrics file.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    history: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,21 +109,18 @@ def resume_training(run: Path, fabric: Fabric, listener: Listener, data: Path | 
     Raises:
         CheckpointError: there is no state, it is damaged, or the data set is another one.
     """
-    if not (run / STATE_FILE).is_file():
-        raise CheckpointError(f"{run} holds no {STATE_FILE}: there is nothing to resume")
-    tensors, header = load_tensors(run / STATE_FILE)
-    recipe = make_recipe(header["recipe"], str(run / STATE_FILE))
-    stored = DataReference(**header["data"])
-    path = data or Path(stored.path)
+    state = TrainingState.load(run)
+    path = data or Path(state.data.path)
     if not path.is_file():
         raise CheckpointError(f"the data set {path} is gone: say with --data where it is now")
-    if DataReference.of(path).sha256 != stored.sha256:
+    if DataReference.of(path).sha256 != state.data.sha256:
         raise CheckpointError(f"{path} is not the data set that {run} was trained on")
-    torch.manual_seed(recipe.training.seed)
-    training = _Training(recipe, build_model(recipe), stored, run, fabric, listener)
+    torch.manual_seed(state.recipe.training.seed)
+    model = build_model(state.recipe)
+    load_state(model, state.model, run / STATE_FILE)
+    training = _Training(state.recipe, model, state.data, run, fabric, listener)
     training.load_data(fit=False, path=path)
-    training.restore(tensors, Progress(**header["progress"]))
-    return training.go()
+    return training.go(state)
 
 
 class _Training:
@@ -193,8 +143,6 @@ class _Training:
         self.objective = Objective(model, recipe.loss)
         self.train: list[PreparedExample] = []
         self.val: list[PreparedExample] = []
-        self._optimizer_state: dict[str, Tensor] = {}
-        self._random_state: Tensor | None = None
         self._saved_at = time.monotonic()
         self._stop = threading.Event()
 
@@ -232,35 +180,24 @@ class _Training:
     def _show_preparing(self, split: str, total: int, done: int) -> None:
         self.listener.preparing(split, done, total)
 
-    def restore(self, tensors: dict[str, Tensor], progress: Progress) -> None:
-        """Set model, optimiser and random state from a state file."""
-        path = self.run / STATE_FILE
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "random": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        load_state(self.model, parts["model"], path)
-        self._optimizer_state = parts["optimizer"]
-        self._random_state = parts["random"]["cpu"]
-        if not self.fabric.is_global_zero:
-            # The stored sums are those of all processes: they go on in one.
-            progress.sums = dict.fromkeys(progress.sums, 0.0)
-        self.progress = progress
-
     # --- the loop
 
-    def go(self) -> Outcome:
-        """Train until the end, the patience's end, or a signal."""
+    def go(self, state: TrainingState | None = None) -> Outcome:
+        """Train, or continue from a state, until the end, the patience's end, or a signal."""
         optimizer = torch.optim.AdamW(
             self.objective.parameters(),
             lr=self.recipe.training.learning_rate,
             weight_decay=self.recipe.training.weight_decay,
         )
-        if self._optimizer_state:
-            _restore_optimizer(optimizer, self._optimizer_state)
+        if state is not None:
+            restore_optimizer(optimizer, state.optimizer)
+            self.progress = state.progress
+            if not self.fabric.is_global_zero:
+                # The stored sums are those of all processes: they go on in one.
+                self.progress.sums = dict.fromkeys(self.progress.sums, 0.0)
         module, self.optimizer = self.fabric.setup(self.objective, optimizer)
-        if self._random_state is not None:
-            torch.set_rng_state(self._random_state)
+        if state is not None:
+            torch.set_rng_state(state.random)
         if self.fabric.is_global_zero:
             write_bytes(self.run / RECIPE_FILE, self.recipe.to_toml().encode())
         with self._stopping_on_signals():
@@ -354,7 +291,8 @@ class _Training:
         if best:
             progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
             self._save_model(Calibration(), finished=False)
-        self._write_metrics()
+        if self.fabric.is_global_zero:
+            write_metrics(self.run, progress.history)
         self._save_state()
         self.listener.epoch(row, best)
 
@@ -418,28 +356,17 @@ class _Training:
 
     def _save_state(self) -> None:
         self._saved_at = time.monotonic()
-        progress = asdict(self.progress) | {"sums": self._reduce(self.progress.sums)}
+        progress = replace(self.progress, sums=self._reduce(self.progress.sums))
         if not self.fabric.is_global_zero:
             return
-        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        header = {
-            "recipe": self.recipe.model_dump(),
-            "data": asdict(self.data),
-            "progress": progress,
-        }
-        save_tensors(self.run / STATE_FILE, tensors, header)
-
-    def _write_metrics(self) -> None:
-        if not self.fabric.is_global_zero:
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self.progress.history[0]))
-        writer.writeheader()
-        writer.writerows(self.progress.history)
-        write_bytes(self.run / METRICS_FILE, text.getvalue().encode())
+        TrainingState(
+            self.recipe,
+            self.data,
+            progress,
+            self.model.state_dict(),
+            self.optimizer.state_dict()["state"],
+            torch.get_rng_state(),
+        ).save(self.run)
 
     # --- small things
 
@@ -497,11 +424,3 @@ def _schedule(kind: str, warmup: float, step: int, steps: int) -> float:
     if kind == "constant":
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(steps - rising, 1)))
-
-
-def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

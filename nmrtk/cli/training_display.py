@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from nmrtk.training import Row
+from nmrtk.run_folder import Row
 
 _COLUMNS = {
     "train_code": "train code",
