@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # Whatever a build needs is pinned too, so builds take it from the environment.
 PIP_INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
 
-SOURCES := nmrtk plugins benchmarks docs examples
+SOURCES := nmrtk plugins benchmarks docs
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint format docs bench clean
