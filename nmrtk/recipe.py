@@ -76,6 +76,7 @@ class TrainingChoice(_Strict):
         schedule: `cosine` to zero, or `constant`.
         warmup: share of the steps with a linear rise.
         weight_decay: of AdamW.
+        backbone_weight_decay: the same for the backbone, which else learns by heart.
         gradient_clip: largest norm of the gradient; 0 for none.
         patience: epochs without a better validation loss after which training stops.
         feature_noise: standard deviation of the normal noise that features get before they enter
@@ -92,6 +93,7 @@ class TrainingChoice(_Strict):
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    backbone_weight_decay: Annotated[float, Field(ge=0)] = 1.0
     gradient_clip: Annotated[float, Field(ge=0)] = 1.0
     patience: Annotated[int, Field(ge=1)] = 10
     feature_noise: Annotated[float, Field(ge=0)] = 0.3

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmrtk.atomic import write_bytes
 from nmrtk.batch import Batch, PreparedExample, collate, prepare_examples
@@ -184,10 +184,17 @@ class _Training:
 
     def go(self, state: TrainingState | None = None) -> Outcome:
         """Train, or continue from a state, until the end, the patience's end, or a signal."""
+        choice = self.recipe.training
+        others = nn.ModuleList([self.model.encoder, self.model.codec])
+        groups = [
+            {"params": list(others.parameters()), "weight_decay": choice.weight_decay},
+            {
+                "params": list(self.model.backbone.parameters()),
+                "weight_decay": choice.backbone_weight_decay,
+            },
+        ]
         optimizer = torch.optim.AdamW(
-            self.objective.parameters(),
-            lr=self.recipe.training.learning_rate,
-            weight_decay=self.recipe.training.weight_decay,
+            [group for group in groups if group["params"]], lr=choice.learning_rate
         )
         if state is not None:
             restore_optimizer(optimizer, state.optimizer)

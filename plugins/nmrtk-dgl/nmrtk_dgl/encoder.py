@@ -177,7 +177,8 @@ def _head(inputs: int, hidden: int, dropout: float, start: float) -> nn.Sequenti
     last = nn.Linear(hidden, 1)
     nn.init.zeros_(last.weight)
     nn.init.constant_(last.bias, start)
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(dropout), last)
+    # Smooth: with ReLU the hidden units of the scale died, and most lines got the same sigma.
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Dropout(dropout), last)
 
 
 def _dgl_graph(batch: GraphBatch) -> DGLGraph:
