@@ -12,6 +12,8 @@ import pluggy
 from nmrtk.component import Component
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nmrtk.checkpoint import LoadedModel
 
 __version__ = "0.1.0"
@@ -20,14 +22,16 @@ hookimpl = pluggy.HookimplMarker("nmrtk")
 """Marks a function of a plugin module as the implementation of a hook."""
 
 
-def load(model: str) -> LoadedModel:
+def load(model: str | Path) -> LoadedModel:
     """Load a trained model.
 
     Args:
-        model: a folder that `nmrtk train` wrote, or the name of an installed pretrained model.
+        model: the name of an installed pretrained model, such as `13c`, or a folder that
+            `nmrtk train` wrote.
 
     Returns:
-        The model in evaluation mode on the CPU, with its recipe and calibration.
+        The model in evaluation mode on the CPU, with its recipe and calibration; its `predict`
+        takes SMILES and gives objects with `ppm`, `sigma`, `multiplicity` and `atoms`.
 
     Raises:
         CheckpointError: nothing is there, it is damaged, or a plugin that it needs is missing.

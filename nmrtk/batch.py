@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,23 @@ from torch import Tensor
 
 from nmrtk.errors import MoleculeError, SpectrumError
 from nmrtk.formula import Formula
-from nmrtk.interfaces import Example
+from nmrtk.interfaces import AtomLines, Example
+from nmrtk.matching import LineGroups, line_groups, matched_shifts
 from nmrtk.model import ReversibleModel
-from nmrtk.molecule import Molecule
-from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Spectrum
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSpectrum:
+    """One spectrum as arrays.
+
+    Args:
+        target: (K,), the codec's.
+        lines: what is compared with the sites of the molecule.
+    """
+
+    target: NDArray[np.float32]
+    lines: LineGroups
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +40,24 @@ class PreparedExample:
     Args:
         inputs: what the encoder prepared.
         condition: (C,), the formula vector.
-        target: (K,), the codec's.
-        site_classes: (sites,), group within which lines are matched.
-        line_shifts: (sites,), observed shifts in ppm sorted by group, then shift; empty where the
-            spectrum is not complete.
+        spectra: that of the example, then the molecule's others.
+        features: (F,), where the encoder is not trained; else None.
     """
 
     inputs: Any
     condition: NDArray[np.float32]
-    target: NDArray[np.float32]
-    site_classes: NDArray[np.int64]
-    line_shifts: NDArray[np.float32]
+    spectra: tuple[PreparedSpectrum, ...]
+    features: NDArray[np.float32] | None = None
+
+    @property
+    def target(self) -> NDArray[np.float32]:
+        """That of the example's spectrum, (K,)."""
+        return self.spectra[0].target
+
+    @property
+    def lines(self) -> LineGroups:
+        """Those of the example's spectrum."""
+        return self.spectra[0].lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +65,27 @@ class Batch:
     """B examples joined.
 
     Args:
-        inputs: what the encoder collated.
+        inputs: what the encoder collated; None where there are features.
+        features: (B, F), where the encoder is not trained; else None.
         condition: (B, C).
         target: (B, K).
+        complete: (B,), float, 1 where the spectrum has a line for every site, else 0.
         site_groups: (A,), int64, number of the matching group of each site, distinct between
-            molecules, ascending with the molecule; -1 for molecules without observed lines.
-        line_shifts: (L,), observed shifts in ppm, sorted by group, then shift.
+            molecules, ascending with the molecule.
+        line_groups: (L,), int64, the same of each observed line, ascending.
+        line_shifts: (L,), observed, in ppm, ascending within a group.
         line_molecules: (L,), int64, row of the molecule of each observed line.
         free_noise: (B, F - K), free parts for the generation penalty; or None.
         feature_noise: (B, F), what is added to the features; or None.
     """
 
     inputs: Any
+    features: Tensor | None
     condition: Tensor
     target: Tensor
+    complete: Tensor
     site_groups: Tensor
+    line_groups: Tensor
     line_shifts: Tensor
     line_molecules: Tensor
     free_noise: Tensor | None = None
@@ -70,44 +96,16 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        return Batch(
-            self.inputs.to(device),
-            self.condition.to(device),
-            self.target.to(device),
-            self.site_groups.to(device),
-            self.line_shifts.to(device),
-            self.line_molecules.to(device),
-            None if self.free_noise is None else self.free_noise.to(device),
-            None if self.feature_noise is None else self.feature_noise.to(device),
-        )
+        moved = {
+            field.name: None if value is None else value.to(device)
+            for field in fields(self)
+            for value in [getattr(self, field.name)]
+        }
+        return Batch(**moved)
 
-
-def matching_groups(
-    molecule: Molecule, spectrum: Spectrum, nucleus: Nucleus
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Groups of sites, and the observed shifts sorted to fit them.
-
-    Lines are compared with sites of the same multiplicity where the letters of the spectrum agree
-    with the hydrogens of the structure, else all with all. Within a group, sorting both sides is
-    the assignment with the least absolute error.
-
-    Returns:
-        site_classes (sites,) and line_shifts in ppm (sites,); the latter is empty where the
-        spectrum does not have one line for every site.
-    """
-    expected = nucleus.multiplicities(molecule)
-    if not spectrum.is_complete(len(expected)):
-        return np.zeros(len(expected), np.int64), np.zeros(0, np.float32)
-    observed = [peak.multiplicity for peak in spectrum.peaks]
-    letters = sorted(set(expected))
-    if sorted(observed) != sorted(expected):
-        return np.zeros(len(expected), np.int64), np.array(spectrum.shifts, np.float32)
-    rank = {letter: index for index, letter in enumerate(letters)}
-    shifts = sorted((rank[peak.multiplicity], peak.ppm) for peak in spectrum.peaks)
-    return (
-        np.array([rank[letter] for letter in expected], np.int64),
-        np.array([ppm for _, ppm in shifts], np.float32),
-    )
+    def matched(self, lines: AtomLines) -> tuple[Tensor, Tensor]:
+        """Predicted shifts and scales (L,), in the order of the observed lines."""
+        return matched_shifts(lines, self.site_groups, self.line_groups, self.line_shifts)
 
 
 def prepare_examples(
@@ -132,40 +130,65 @@ def prepare_examples(
 
 
 def _prepare(model: ReversibleModel, example: Example) -> PreparedExample:
-    classes, shifts = matching_groups(example.molecule, example.spectrum, model.nucleus)
+    def prepare(spectrum: Spectrum) -> PreparedSpectrum:
+        return PreparedSpectrum(
+            model.codec.encode(spectrum), line_groups(example.molecule, spectrum, model.nucleus)
+        )
+
+    others = []
+    for spectrum in example.other_spectra:
+        with suppress(SpectrumError):  # one that the codec cannot represent is no loss
+            others.append(prepare(spectrum))
     return PreparedExample(
         model.encoder.prepare(example.molecule),
         Formula.of_molecule(example.molecule).vector(),
-        model.codec.encode(example.spectrum),
-        classes,
-        shifts,
+        (prepare(example.spectrum), *others),
     )
 
 
 def collate(
     model: ReversibleModel,
     examples: Sequence[PreparedExample],
+    *,
+    picks: Sequence[int] | None = None,
     free_noise: Tensor | None = None,
     feature_noise: Tensor | None = None,
 ) -> Batch:
-    """Join prepared examples into a batch on the CPU."""
-    groups, shifts, molecules = [], [], []
-    offset = 0
-    for row, example in enumerate(examples):
-        complete = len(example.line_shifts) > 0
-        groups.append(
-            example.site_classes + offset if complete else np.full_like(example.site_classes, -1)
-        )
-        offset += int(example.site_classes.max(initial=0)) + 1
-        shifts.append(example.line_shifts)
-        molecules.append(np.full(len(example.line_shifts), row, np.int64))
+    """Join prepared examples into a batch on the CPU.
+
+    Args:
+        model: whose encoder takes the batch.
+        examples: B of them.
+        picks: (B,), any numbers that choose among the spectra of each molecule; None for the
+            first.
+        free_noise: see `Batch`.
+        feature_noise: see `Batch`.
+    """
+    spectra = [
+        example.spectra[pick % len(example.spectra)]
+        for example, pick in zip(examples, picks or [0] * len(examples), strict=True)
+    ]
+    lines = [spectrum.lines for spectrum in spectra]
+    sizes = [1 + int(one.site_groups.max(initial=0)) for one in lines]
+    offsets = np.cumsum(sizes) - sizes
+    line_counts = [len(one.shifts) for one in lines]
+    features = [example.features for example in examples if example.features is not None]
     return Batch(
-        model.encoder.collate([example.inputs for example in examples]),
+        None if features else model.encoder.collate([example.inputs for example in examples]),
+        torch.from_numpy(np.stack(features)) if features else None,
         torch.from_numpy(np.stack([example.condition for example in examples])),
-        torch.from_numpy(np.stack([example.target for example in examples])),
-        torch.from_numpy(np.concatenate(groups)),
-        torch.from_numpy(np.concatenate(shifts)),
-        torch.from_numpy(np.concatenate(molecules)),
+        torch.from_numpy(np.stack([spectrum.target for spectrum in spectra])),
+        torch.tensor([float(one.complete) for one in lines]),
+        _join([one.site_groups for one in lines], offsets),
+        _join([one.line_groups for one in lines], offsets),
+        torch.from_numpy(np.concatenate([one.shifts for one in lines])),
+        torch.from_numpy(np.repeat(np.arange(len(examples)), line_counts)),
         free_noise,
         feature_noise,
+    )
+
+
+def _join(groups: Sequence[NDArray[np.int64]], offsets: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(
+        np.concatenate([one + offset for one, offset in zip(groups, offsets, strict=True)])
     )

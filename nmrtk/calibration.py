@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from nmrtk.batch import Batch, PreparedExample, collate
 from nmrtk.checkpoint import Calibration
 from nmrtk.interfaces import SpectrumCodec
 from nmrtk.model import Prediction, ReversibleModel
-from nmrtk.objective import matched_shifts
 from nmrtk.scoring import best_threshold
 
 COVERAGE, COVERAGE_SIGMAS = 0.8, 1.28
@@ -36,6 +36,15 @@ def predict_prepared(
             yield batch, model(batch.inputs, batch.condition)
 
 
+def with_features(
+    model: ReversibleModel, examples: Sequence[PreparedExample]
+) -> list[PreparedExample]:
+    """Examples with the features that the encoder, as it is, gives them."""
+    model.eval()
+    features = torch.cat([p.features.cpu() for _, p in predict_prepared(model, examples)]).numpy()
+    return [replace(one, features=row) for one, row in zip(examples, features, strict=True)]
+
+
 def calibrate(model: ReversibleModel, examples: Sequence[PreparedExample]) -> Calibration:
     """Calibrate a trained model, and set its `mean_code` and what its codec embeds.
 
@@ -51,7 +60,7 @@ def calibrate(model: ReversibleModel, examples: Sequence[PreparedExample]) -> Ca
         codes.append(prediction.code)
         targets.append(batch.target)
         if prediction.lines is not None and len(batch.line_shifts):
-            shift, scale = matched_shifts(prediction.lines, batch)
+            shift, scale = batch.matched(prediction.lines)
             ratios.append(((shift - batch.line_shifts).abs() / scale).cpu())
     code, target = torch.cat(codes), torch.cat(targets)
     model.mean_code.copy_(code.mean(0))

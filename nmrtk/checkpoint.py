@@ -11,7 +11,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,10 +20,14 @@ from torch import Tensor
 
 import nmrtk
 from nmrtk.atomic import write_bytes
-from nmrtk.errors import CheckpointError, NmrtkError, UsageError
+from nmrtk.errors import CheckpointError, NmrtkError, UsageError, shorten
 from nmrtk.model import ReversibleModel, build_model
+from nmrtk.nucleus import DEFAULT_NUCLEUS
 from nmrtk.plugins import components, registry
 from nmrtk.recipe import Recipe, make_recipe
+
+if TYPE_CHECKING:
+    from nmrtk.predicted import PredictedSpectrum
 
 FORMAT_VERSION = 1
 MODEL_FILE = "model.safetensors"
@@ -131,6 +135,37 @@ def save_model(
     save_tensors(path, model.state_dict(), model_header(recipe, calibration, training))
 
 
+def export_model(name: str, path: Path) -> None:
+    """Write a finished model for others: weights in half the space, nothing about where it was
+    trained.
+
+    Parameters are stored as 16-bit floats and computed with as 32-bit ones; buffers, such as the
+    shifts that predictions start from, keep their precision.
+
+    Args:
+        name: folder or file of a trained model.
+        path: the file to write.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or its training is not finished.
+        DataError: the file cannot be written.
+    """
+    loaded = load_model(name)
+    if not loaded.training.get("finished"):
+        raise CheckpointError(f"{name} is not finished: nmrtk train --resume goes on with it")
+    parameters = {key for key, _ in loaded.model.named_parameters()}
+    tensors = {
+        key: tensor.half() if key in parameters else tensor
+        for key, tensor in loaded.model.state_dict().items()
+    }
+    data = {**loaded.training["data"], "path": Path(loaded.training["data"]["path"]).name}
+    recipe = loaded.recipe.model_copy(
+        update={"start": tuple(Path(start).name for start in loaded.recipe.start)}
+    )
+    training = {**loaded.training, "data": data}
+    save_tensors(path, tensors, model_header(recipe, loaded.calibration, training))
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A model in evaluation mode, with what its file says of it."""
@@ -141,18 +176,29 @@ class LoadedModel:
     training: dict[str, Any]
     path: Path
 
-    def predict(self, smiles: Iterable[str]) -> list[dict[str, Any]]:
-        """Predict spectra: rows as `nmrtk predict` writes them, in order.
+    def predict(self, smiles: Iterable[str]) -> list[PredictedSpectrum]:
+        """Predict spectra, one for each structure, in order.
+
+        A structure that cannot be predicted raises nothing: its `error` says why.
+
+        Args:
+            smiles: any number of SMILES.
+
+        Raises:
+            UsageError: a single text is given instead of a list.
 
         Example:
-            nmrtk.load("run/").predict(["CCO"])[0]["peaks"]
+            `nmrtk.load("13c").predict(["CCO"])[0].ppm`
         """
+        from nmrtk.predicted import PredictedSpectrum
         from nmrtk.prediction import predict_rows
 
-        return list(predict_rows(self, smiles))
+        if isinstance(smiles, str):
+            raise UsageError(f"predict takes a list of SMILES: predict([{shorten(smiles)!r}])")
+        return [PredictedSpectrum.of_row(row) for row in predict_rows(self, smiles)]
 
 
-def load_model(name: str) -> LoadedModel:
+def load_model(name: str | Path) -> LoadedModel:
     """Load a model by the folder of its run, its file, or the name of an installed one.
 
     Raises:
@@ -193,44 +239,64 @@ def load_state(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path
         ) from error
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str | Path) -> Path:
     """The file of a model given by folder, file, or name of an installed one.
 
     Raises:
         CheckpointError: there is none; says what was looked for.
     """
     path = Path(name)
-    if path.is_dir():
-        if (path / MODEL_FILE).is_file():
-            return path / MODEL_FILE
-        raise CheckpointError(
-            f"the folder {path} holds no {MODEL_FILE}: is its training unstarted?"
-        )
+    if (path / MODEL_FILE).is_file():
+        return path / MODEL_FILE
     if path.is_file():
         return path
     installed = components("pretrained_models")
-    if name in installed:
-        file: Path = installed[name].load()().weights()
+    if str(name) in installed:
+        file: Path = installed[str(name)].load()().weights()
         return file
+    if path.is_dir():
+        raise CheckpointError(
+            f"the folder {path} holds no {MODEL_FILE}: is its training unstarted?"
+        )
     known = f"installed models: {', '.join(installed)}" if installed else "no model is installed"
-    raise CheckpointError(f"{name!r} is neither a folder, a file, nor an installed model ({known})")
+    raise CheckpointError(
+        f"{str(name)!r} is neither a folder, a file, nor an installed model ({known})"
+    )
 
 
 def default_model() -> str:
-    """The installed pretrained model, when there is just one.
+    """The installed pretrained model to use where none is named.
+
+    The only one; of several that for 13C; of several for 13C the one called `13c`.
 
     Raises:
-        UsageError: there is none, or there are several; says how to choose.
+        UsageError: there is none, or no such one among several; says how to choose.
     """
     installed = list(components("pretrained_models"))
-    if len(installed) == 1:
-        return installed[0]
     if not installed:
         raise UsageError(
             "no pretrained model is installed: train one with `nmrtk train` and name its folder "
             "with --model"
         )
-    raise UsageError(f"several models are installed, choose one with --model: {installed}")
+    if len(installed) > 1:
+        usual = [name for name in installed if _nucleus_of(name) == DEFAULT_NUCLEUS]
+        named = [name for name in usual if name == DEFAULT_NUCLEUS.lower()]
+        installed = named or usual or installed
+    if len(installed) == 1:
+        return installed[0]
+    raise UsageError(
+        f"several models are installed, choose one with --model: {', '.join(installed)}"
+    )
+
+
+def _nucleus_of(name: str) -> str | None:
+    """The nucleus of an installed model, from its file's header alone; None if that is damaged."""
+    try:
+        with safe_open(find_model(name), framework="pt") as file:
+            nucleus: str = json.loads(file.metadata()[_HEADER_KEY])["recipe"]["nucleus"]
+            return nucleus
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, CheckpointError):
+        return None
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nmrtk.batch import PreparedExample, prepare_examples
 from nmrtk.calibration import predict_prepared
 from nmrtk.errors import MoleculeError, SpectrumError, UsageError
-from nmrtk.interfaces import Example
-from nmrtk.model import ReversibleModel
-from nmrtk.objective import matched_shifts
+from nmrtk.interfaces import AtomLines, Example
+from nmrtk.model import Prediction, ReversibleModel
+from nmrtk.molecule import Molecule
 
 Report = Callable[[int, int], None]
 """Told how many of how many molecules are done."""
@@ -40,22 +38,10 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.examples)
 
-
-@dataclass(frozen=True, slots=True)
-class PredictedLines:
-    """What an encoder that predicts lines says of a cohort, in ppm.
-
-    Args:
-        site_shifts: (A,), predicted shift of every site.
-        site_molecules: (A,), row of the molecule of each site, ascending.
-        errors: (L,), predicted minus observed shift of the lines of complete spectra.
-        scales: (L,), their predicted Laplace scales.
-    """
-
-    site_shifts: NDArray[np.float32]
-    site_molecules: NDArray[np.int64]
-    errors: NDArray[np.float32]
-    scales: NDArray[np.float32]
+    @property
+    def molecules(self) -> list[Molecule]:
+        """B of them."""
+        return [example.molecule for example in self.examples]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +53,47 @@ class Forward:
         outputs: (B, F), code and free part.
         target: (B, K), observed.
         condition: (B, C), formula vectors.
-        lines: None where the encoder predicts none.
+        lines: of every site; None where the encoder predicts none.
+        implied: (B, K), the code that these lines imply; None where the codec makes none of lines.
     """
 
     features: Tensor
     outputs: Tensor
     target: Tensor
     condition: Tensor
-    lines: PredictedLines | None
+    lines: AtomLines | None = None
+    implied: Tensor | None = None
+
+    def prediction(self, code_width: int) -> Prediction:
+        """The same as the model gives it, B molecules together."""
+        code, free = self.outputs[:, :code_width], self.outputs[:, code_width:]
+        return Prediction(self.features, code, free, self.lines)
+
+
+def cohort_of(model: ReversibleModel, examples: Sequence[Example], report: Report) -> Cohort:
+    """The examples that the model can represent; there may be none."""
+    prepared, rejected = prepare_examples(model, examples, lambda done: report(done, len(examples)))
+    reason = f"{rejected[0][0].id}: {rejected[0][1]}" if rejected else ""
+    out = {id(example) for example, _ in rejected}
+    kept = [example for example in examples if id(example) not in out]
+    return Cohort(kept, prepared, len(rejected), reason)
 
 
 def make_cohort(
     model: ReversibleModel, examples: Sequence[Example], split: str, report: Report
 ) -> Cohort:
-    """The examples that the model can represent.
+    """The examples of a split that the model can represent.
 
     Raises:
         UsageError: there are none; says why.
     """
-    prepared, rejected = prepare_examples(model, examples, lambda done: report(done, len(examples)))
-    reason = f"{rejected[0][0].id}: {rejected[0][1]}" if rejected else ""
-    if not prepared:
+    cohort = cohort_of(model, examples, report)
+    if not cohort.examples:
         raise UsageError(
             f"the model can represent none of the {len(examples)} molecules of the split "
-            f"{split!r}; the first, {reason}"
+            f"{split!r}; the first, {cohort.first_reason}"
         )
-    out = {id(example) for example, _ in rejected}
-    kept = [example for example in examples if id(example) not in out]
-    return Cohort(kept, prepared, len(rejected), reason)
+    return cohort
 
 
 def representable(
@@ -118,19 +117,24 @@ def run_forward(model: ReversibleModel, cohort: Cohort, report: Report) -> Forwa
     """The forward direction, batch by batch."""
     parts: list[tuple[Tensor, ...]] = []
     lines: list[tuple[Tensor, ...]] = []
+    implied: list[tuple[Tensor]] = []
     done = 0
     for batch, prediction in predict_prepared(model, cohort.prepared):
         outputs = torch.cat([prediction.code, prediction.free], dim=1)
         parts.append((prediction.features, outputs, batch.target, batch.condition))
-        if prediction.lines is not None:
-            shift, scale = matched_shifts(prediction.lines, batch)
-            sites = prediction.lines.shift, prediction.lines.molecule + done
-            lines.append((*sites, shift - batch.line_shifts, scale))
+        if (found := prediction.lines) is not None:
+            lines.append((found.shift, found.scale, found.molecule + done))
+            if model.codec.reads_lines:
+                with torch.no_grad():
+                    implied.append((model.codec.expected(found, len(batch)),))
         done += len(batch)
         report(done, len(cohort))
     features, outputs, target, condition = _joined(parts)
-    predicted = PredictedLines(*(tensor.numpy() for tensor in _joined(lines))) if lines else None
-    return Forward(features, outputs, target, condition, predicted)
+    return Forward(
+        *(features, outputs, target, condition),
+        AtomLines(*_joined(lines)) if lines else None,
+        _joined(implied)[0] if implied else None,
+    )
 
 
 def _joined(parts: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:

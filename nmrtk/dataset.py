@@ -254,7 +254,12 @@ class DataSet:
             yield record
 
     def examples(
-        self, rule: SplitChoice, split: str, *, complete_only: bool = True
+        self,
+        rule: SplitChoice,
+        split: str,
+        *,
+        complete_only: bool = True,
+        other_spectra: bool = False,
     ) -> list[Example]:
         """One example for each molecule of a split.
 
@@ -264,8 +269,9 @@ class DataSet:
             rule: how to split.
             split: `train`, `val` or `test`.
             complete_only: take the first spectrum that has one line for every atom of the
-                nucleus, and leave out molecules without one; else take the spectrum with the
-                most lines. Assigned spectra go before others.
+                nucleus, and leave out molecules without one; else fall back to the spectrum
+                with the most lines. Assigned spectra go before others.
+            other_spectra: give the molecule's other complete spectra too.
 
         Raises:
             UsageError: the split is unknown or empty, or holds no complete spectrum.
@@ -276,19 +282,22 @@ class DataSet:
         lines = np.diff(columns.peaks_end, prepend=0)
         assigned = columns.assigned()
         chosen: dict[str, tuple[int, int]] = {}  # InChIKey: row, spectrum
-        best: dict[str, tuple[int, bool]] = {}
+        best: dict[str, tuple[bool, int, bool]] = {}
+        others: dict[str, list[int]] = {}
         for row in rows_of_split(rule, split, columns.split, self.skeletons()).tolist():
             key = columns.inchikey[row]
             for index in columns.spectra_of(row):
                 if complete_only and not complete[index]:
                     continue
-                rank = int(lines[index]), bool(assigned[index])
+                if other_spectra and complete[index]:
+                    others.setdefault(key, []).append(index)
+                rank = bool(complete[index]), int(lines[index]), bool(assigned[index])
                 if key not in best or rank > best[key]:
                     chosen[key], best[key] = (row, index), rank
         if not chosen:
             raise UsageError(
                 f"no molecule of the split {split!r} of {self.path} has a complete {self.nucleus} "
-                "spectrum: allow incomplete ones (in a recipe: complete_only = false)"
+                "spectrum: allow incomplete ones (in a recipe: incomplete = 'lines')"
             )
         with _read_errors(self.path):
             return [
@@ -297,6 +306,11 @@ class DataSet:
                     molecule=columns.molecule(row),
                     spectrum=columns.spectrum(index, str(self.nucleus)),
                     skeleton=skeleton_of(key),
+                    other_spectra=tuple(
+                        columns.spectrum(other, str(self.nucleus))
+                        for other in others.get(key, [])
+                        if other != index
+                    ),
                 )
                 for key, (row, index) in chosen.items()
             ]

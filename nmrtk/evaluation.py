@@ -10,20 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 import nmrtk
 from nmrtk import seed_paper
-from nmrtk.accuracy import CodeSection, LineSection, evaluate_code, evaluate_lines
+from nmrtk.accuracy import MODEL_NAME, CodeSection, evaluate_code
 from nmrtk.atomic import file_sha256
 from nmrtk.checkpoint import LoadedModel
-from nmrtk.cohort import Cohort, Report, make_cohort, representable, run_forward
-from nmrtk.competitors import Competitor, bins_of, measure_baseline
-from nmrtk.dataset import DataSet
+from nmrtk.cohort import Cohort, Report, cohort_of, make_cohort, representable, run_forward
+from nmrtk.competitors import Competitor, bins_of, measure_baseline, occupied_bins
 from nmrtk.errors import UsageError
+from nmrtk.evaluation_data import Material, Plan, read_material
 from nmrtk.generation import (
     GenerationSection,
     RetrievalSection,
@@ -31,14 +28,26 @@ from nmrtk.generation import (
     evaluate_retrieval,
 )
 from nmrtk.interfaces import Baseline, Example
+from nmrtk.line_accuracy import LinePredictions, LineSection, evaluate_lines
+from nmrtk.model import ReversibleModel
+from nmrtk.molecule import Molecule
+from nmrtk.molecule_groups import (
+    MoleculeGroup,
+    element_groups,
+    nearest_similarity,
+    novelty_groups,
+    size_groups,
+)
 from nmrtk.plugins import build, registry
+from nmrtk.prediction import predicted_spectra
 from nmrtk.reversibility import (
     FreeSection,
     ReversibilitySection,
     evaluate_free,
     evaluate_reversibility,
 )
-from nmrtk.splits import rows_of_split, skeleton_of
+from nmrtk.scoring import best_threshold
+from nmrtk.spectrum import Spectrum
 from nmrtk.tables import Table
 
 LEAST_DRAWS = 2
@@ -46,30 +55,6 @@ LEAST_DRAWS = 2
 
 Progress = Callable[[str, int, int], None]
 """Told the stage, and how many of how many items are done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to evaluate, and on what.
-
-    Args:
-        data: an nmrtk data set.
-        split: `train`, `val` or `test`, under the model's own rule.
-        baselines: names of baselines to fit and measure beside the model.
-        baseline_data: data set with assigned lines, from which baselines that predict lines
-            learn instead; only molecules with a skeleton of the train split are taken.
-        limit: evaluate so many molecules, chosen at random; 0 for all.
-        draws: free parts for each spectrum.
-        seed: of everything random.
-    """
-
-    data: Path
-    split: str = "test"
-    baselines: tuple[str, ...] = ()
-    baseline_data: Path | None = None
-    limit: int = 0
-    draws: int = 100
-    seed: int = 0
 
 
 @dataclass(slots=True)
@@ -100,11 +85,12 @@ class Evaluation:
 
     def tables(self) -> list[Table]:
         """The sections as tables, in the order of the report."""
-        sections = (
-            *(self.code, self.lines, self.reversibility),
-            *(self.free, self.generation, self.retrieval),
-        )
-        return [section.table() for section in sections if section is not None]
+        others = (self.reversibility, self.free, self.generation, self.retrieval)
+        return [
+            self.code.table(),
+            *(self.lines.tables() if self.lines is not None else []),
+            *(section.table() for section in others if section is not None),
+        ]
 
     def to_json(self) -> str:
         """The report as JSON; figures that do not exist are null."""
@@ -149,18 +135,6 @@ class _Clock:
         self.seconds[name] = round(time.perf_counter() - started, 3)
 
 
-@dataclass(frozen=True, slots=True)
-class _Material:
-    """Examples of the splits that an evaluation needs."""
-
-    data: DataSet
-    chosen: list[Example]
-    in_split: int
-    train: list[Example]
-    val: list[Example]
-    assigned: list[Example] | None
-
-
 def evaluate(
     loaded: LoadedModel, plan: Plan, on_progress: Progress = lambda stage, done, total: None
 ) -> Evaluation:
@@ -181,21 +155,42 @@ def evaluate(
     model, clock = loaded.model, _Clock(on_progress)
     baselines = _build_baselines(loaded, plan)
     with clock.stage("reading"):
-        material = _read(loaded, plan)
+        learns_lines = any(baseline.predicts_lines for baseline in baselines.values())
+        material = read_material(loaded, plan, learns_lines=learns_lines)
     with clock.stage("preparing") as report:
         cohort = make_cohort(model, material.chosen, plan.split, report)
         train = representable(model, material.train, report)
         material = replace(material, train=train)
     with clock.stage("forward") as report:
         forward = run_forward(model, cohort, report)
-    competitors = _measure_baselines(loaded, plan, baselines, material, cohort, clock)
+    with clock.stage("val") as report:
+        val = _val_cohort(loaded, plan, material, cohort, report)
+        implied_threshold = _implied_threshold(model, val, report) if val else None
+    with clock.stage("assigned lines") as report:
+        assigned, assigned_spectra = _predict_assigned(loaded, material.assigned, report)
+    competitors = _measure_baselines(baselines, material, val, cohort, assigned, clock)
     with clock.stage("code and lines"):
-        threshold = loaded.calibration.occupancy_threshold
-        bins = bins_of(model.codec, material.train)
-        code = evaluate_code(model.codec, threshold, forward, bins, competitors, plan.seed)
-        lines = evaluate_lines(
-            loaded.calibration.sigma_factor, cohort, forward, model.nucleus, competitors
+        spectra = None
+        if forward.lines is not None:
+            prediction = forward.prediction(model.codec.width)
+            spectra = predicted_spectra(loaded, prediction, cohort.molecules)
+        code = evaluate_code(
+            *(model.codec, loaded.calibration.occupancy_threshold, forward),
+            *(bins_of(model.codec, material.train), competitors, plan.seed),
+            *(spectra, implied_threshold),
         )
+        predictions = [
+            LinePredictions(c.name, c.spectra, c.assigned_spectra or ())
+            for c in competitors
+            if c.spectra is not None
+        ]
+        if spectra is not None:
+            predictions.insert(0, LinePredictions(MODEL_NAME, spectra, assigned_spectra))
+    with clock.stage("lines by molecule"):
+        lines = None
+        if predictions:
+            groups = _groups(cohort.molecules, material.known)
+            lines = evaluate_lines(model.nucleus, cohort.examples, predictions, assigned, groups)
     with clock.stage("round trips") as report:
         reversibility = evaluate_reversibility(model, forward, plan.seed, report)
     with clock.stage("free part"):
@@ -217,88 +212,79 @@ def evaluate(
 def _build_baselines(loaded: LoadedModel, plan: Plan) -> dict[str, Baseline]:
     """Baselines by name, so that a misspelt one is found before the work starts."""
     codec = loaded.model.codec
-    built = {name: build("baselines", name, None, codec) for name in plan.baselines}
-    if plan.baseline_data is not None and not any(b.predicts_lines for b in built.values()):
-        raise UsageError(
-            "the data set for baselines is only used by baselines that predict lines: name one "
-            "with --baseline, such as hose"
-        )
-    return built
+    return {name: build("baselines", name, None, codec) for name in plan.baselines}
 
 
-def _read(loaded: LoadedModel, plan: Plan) -> _Material:
-    """Read the splits."""
-    rule, complete = loaded.recipe.split, loaded.recipe.training.complete_only
-    with DataSet(plan.data) as data:
-        data.require_nucleus(loaded.model.nucleus)
-        examples = data.examples(rule, plan.split, complete_only=complete)
-        train = data.examples(rule, "train", complete_only=complete)
-        val = data.examples(rule, "val", complete_only=complete) if plan.baselines else []
-        assigned = None
-        if plan.baseline_data is not None:
-            assigned = _read_assigned(loaded, data, plan.baseline_data)
-    chosen = examples
-    if 0 < plan.limit < len(examples):
-        order = np.random.default_rng(plan.seed).permutation(len(examples))
-        chosen = [examples[i] for i in np.sort(order[: plan.limit])]
-    return _Material(data, chosen, len(examples), train, val, assigned)
+def _val_cohort(
+    loaded: LoadedModel, plan: Plan, material: Material, cohort: Cohort, report: Report
+) -> Cohort | None:
+    """What is tuned on; None where there is nothing to tune, or no such split."""
+    if not material.val:
+        return None
+    if plan.split == "val" and not plan.limit:
+        return cohort
+    return make_cohort(loaded.model, material.val, "val", report)
 
 
-def _read_assigned(loaded: LoadedModel, main: DataSet, path: Path) -> list[Example]:
-    """Spectra with assigned lines, of molecules whose skeleton is in train and nowhere else.
+def _implied_threshold(model: ReversibleModel, val: Cohort, report: Report) -> float | None:
+    """The best threshold for the code that predicted lines imply; None where they imply none."""
+    forward = run_forward(model, val, report)
+    if forward.implied is None:
+        return None
+    occupancy = model.codec.occupancy(forward.implied).numpy()
+    return best_threshold(occupancy, occupied_bins(model.codec, forward.target))
 
-    Raises:
-        UsageError: there are none.
+
+def _predict_assigned(
+    loaded: LoadedModel, examples: Sequence[Example], report: Report
+) -> tuple[list[Example], list[Spectrum]]:
+    """The examples that the model can represent, and the spectra that its lines are; no spectra
+    where it predicts no lines.
     """
-    skeletons, splits, rule = main.skeletons(), main.splits(), loaded.recipe.split
-    rows = rows_of_split(rule, "train", splits, skeletons)
-    train = {skeletons[row] for row in rows}
-    allowed = train - {skeletons[row] for row in set(range(len(main))) - set(rows.tolist())}
-    with DataSet(path) as data:
-        data.require_nucleus(loaded.model.nucleus)
-        wanted = [row for row, skeleton in enumerate(data.skeletons()) if skeleton in allowed]
-        found = [
-            Example(record.id, record.molecule, spectrum, skeleton_of(record.inchikey))
-            for record in data.records(wanted)
-            for spectrum in record.spectra
-            if any(peak.atoms for peak in spectrum.peaks)
-        ]
-    if not found:
-        raise UsageError(
-            f"{path} holds no assigned {loaded.model.nucleus} lines of molecules of the train "
-            f"split of {main.path}: import assigned records, such as the SD file of nmrshiftdb2"
-        )
-    return found
+    model = loaded.model
+    cohort = cohort_of(model, examples, report)
+    if not cohort.examples:
+        return [], []
+    forward = run_forward(model, cohort, report)
+    if forward.lines is None:
+        return cohort.examples, []
+    prediction = forward.prediction(model.codec.width)
+    return cohort.examples, predicted_spectra(loaded, prediction, cohort.molecules)
 
 
 def _measure_baselines(
-    loaded: LoadedModel,
-    plan: Plan,
     baselines: dict[str, Baseline],
-    material: _Material,
+    material: Material,
+    val: Cohort | None,
     cohort: Cohort,
+    assigned: Sequence[Example],
     clock: _Clock,
 ) -> list[Competitor]:
-    if not baselines:
+    if val is None:
         return []
-    with clock.stage("preparing val") as report:
-        val = cohort
-        if plan.split != "val" or plan.limit:
-            val = make_cohort(loaded.model, material.val, "val", report)
     competitors = []
     for name, baseline in baselines.items():
         training: Sequence[Example] = material.train
-        if baseline.predicts_lines and material.assigned is not None:
-            training = material.assigned
+        if baseline.predicts_lines and material.assigned_train is not None:
+            training = material.assigned_train
         with clock.stage(f"baseline {name}"):
-            competitors.append(measure_baseline(name, baseline, training, val, cohort))
+            competitors.append(measure_baseline(name, baseline, training, val, cohort, assigned))
     return competitors
+
+
+def _groups(molecules: Sequence[Molecule], known: Sequence[Molecule]) -> list[MoleculeGroup]:
+    similarities = nearest_similarity(molecules, known)
+    return [
+        *size_groups(molecules),
+        *element_groups(molecules),
+        *novelty_groups(similarities),
+    ]
 
 
 def _describe(
     loaded: LoadedModel,
     plan: Plan,
-    material: _Material,
+    material: Material,
     cohort: Cohort,
     competitors: Sequence[Competitor],
 ) -> dict[str, Any]:
@@ -340,9 +326,10 @@ def _describe(
             "left_out": cohort.left_out,
             "first_left_out": cohort.first_reason,
             "train": len(material.train),
+            "assigned": len(material.assigned),
         },
         "baselines": {c.name: {"learned_from": c.learned_from} for c in competitors},
-        "baseline_data": None if plan.baseline_data is None else str(plan.baseline_data),
+        "assigned": None if plan.assigned is None else str(plan.assigned),
         "limit": plan.limit,
         "draws": plan.draws,
         "seed": plan.seed,

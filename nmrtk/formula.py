@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors
 
 from nmrtk.errors import UsageError, shorten
 from nmrtk.molecule import Molecule
@@ -102,13 +104,9 @@ class Formula:
     @classmethod
     def of_molecule(cls, molecule: Molecule) -> Formula:
         """The formula of a molecule, implicit hydrogens included."""
-        counts: Counter[str] = Counter()
-        charge = 0
-        for atom in molecule.GetAtoms():
-            counts[atom.GetSymbol()] += 1
-            counts["H"] += atom.GetTotalNumHs()
-            charge += atom.GetFormalCharge()
-        known = {s: c for s, c in counts.items() if s in _SYMBOLS and c}
+        terms = _TERM.findall(rdMolDescriptors.CalcMolFormula(molecule))
+        known = {symbol: int(count or 1) for symbol, count in terms if symbol in _SYMBOLS}
+        charge = Chem.GetFormalCharge(molecule)
         return cls(tuple(sorted(known.items(), key=_hill_key(known))), charge)
 
     def __getitem__(self, symbol: str) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
+from rdkit.Chem import Atom, Bond
 
 from nmrtk.molecule import Molecule
 
@@ -82,7 +83,6 @@ _ELEMENT_CATEGORIES = {
     for category, symbol in enumerate(ELEMENTS)
 }
 _LAST_CATEGORIES = np.array(ATOM_CARDINALITIES) - 1
-_NO_RING_BONDS = (0,) * _RING_CATEGORIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,40 +122,53 @@ def molecular_graph(molecule: Molecule) -> MolecularGraph:
         >>> graph.atoms.shape, graph.targets.tolist()
         ((3, 14), [1, 2, 0, 1])
     """
+    # A column at a time: one call of RDKit for an atom costs more than all that numpy does with it.
+    all_atoms = [*map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms()))]
+    all_bonds = [*map(molecule.GetBondWithIdx, range(molecule.GetNumBonds()))]
+    orders = [_ORDERS.get(kind, len(_ORDERS)) for kind in map(Bond.GetBondType, all_bonds)]
     rings = _smallest_rings(molecule)
-    ends = []
-    bonds = []
-    for bond, ring in zip(molecule.GetBonds(), rings, strict=True):
-        order = _ORDERS.get(bond.GetBondType(), len(_ORDERS))
-        stereo = _STEREO.get(bond.GetStereo(), 0) if order == ORDER_DOUBLE else 0
-        ends.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
-        bonds.append((order, bond.GetIsConjugated(), ring, stereo))
-
-    atoms = [
+    bonds = np.array(
         [
-            _ELEMENT_CATEGORIES.get(atom.GetAtomicNum(), len(ELEMENTS)),
-            atom.GetDegree(),
-            atom.GetTotalNumHs(True),  # explicit neighbours, such as deuterium, included
-            max(atom.GetFormalCharge() + _MOST_CHARGE, 0),
-            _HYBRIDISATIONS.get(atom.GetHybridization(), 0),
-            atom.GetIsAromatic(),
-            atom.GetNumRadicalElectrons(),
-            *_NO_RING_BONDS,
-        ]
-        for atom in molecule.GetAtoms()
-    ]
-    for pair, ring in zip(ends, rings, strict=True):
-        if ring:
-            for end in pair:
-                atoms[end][ring - 1 - _RING_CATEGORIES] += 1
+            orders,
+            [*map(Bond.GetIsConjugated, all_bonds)],
+            rings,
+            [
+                _STEREO.get(bond.GetStereo(), 0) if order == ORDER_DOUBLE else 0
+                for bond, order in zip(all_bonds, orders, strict=True)
+            ],
+        ],
+        dtype=np.uint8,
+    ).T
+    ends = np.array(
+        [[*map(Bond.GetBeginAtomIdx, all_bonds)], [*map(Bond.GetEndAtomIdx, all_bonds)]],
+        dtype=np.int32,
+    )
 
-    source, target = np.array(ends, dtype=np.int32).reshape(-1, 2).T
-    fields = np.array(bonds, dtype=np.uint8).reshape(-1, len(BOND_CARDINALITIES))
+    fields = np.array(
+        [
+            [_ELEMENT_CATEGORIES.get(n, len(ELEMENTS)) for n in map(Atom.GetAtomicNum, all_atoms)],
+            [*map(Atom.GetDegree, all_atoms)],
+            # Explicit neighbours, such as deuterium, included.
+            [atom.GetTotalNumHs(True) for atom in all_atoms],
+            [max(charge + _MOST_CHARGE, 0) for charge in map(Atom.GetFormalCharge, all_atoms)],
+            [_HYBRIDISATIONS.get(kind, 0) for kind in map(Atom.GetHybridization, all_atoms)],
+            [*map(Atom.GetIsAromatic, all_atoms)],
+            [*map(Atom.GetNumRadicalElectrons, all_atoms)],
+        ],
+        dtype=np.int64,
+    ).T
+    # Both ends of a bond count it in the column of its ring; the first, of no ring, is dropped.
+    columns = 1 + _RING_CATEGORIES
+    counted = np.bincount(
+        (ends.astype(np.int64) * columns + bonds[:, RING]).ravel(),
+        minlength=len(all_atoms) * columns,
+    ).reshape(-1, columns)
+    atoms = np.minimum(np.concatenate([fields, counted[:, 1:]], axis=1), _LAST_CATEGORIES)
     return MolecularGraph(
-        np.minimum(np.array(atoms), _LAST_CATEGORIES).astype(np.uint8),
-        np.concatenate([source, target]),
-        np.concatenate([target, source]),
-        np.concatenate([fields, fields]),
+        atoms.astype(np.uint8),
+        ends.ravel(),
+        ends[::-1].ravel(),
+        np.concatenate([bonds, bonds]),
     )
 
 

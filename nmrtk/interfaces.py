@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nmrtk.errors import UsageError
+from nmrtk.errors import ConfigurationError, UsageError
 from nmrtk.molecule import Molecule
 from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Spectrum
@@ -30,12 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A molecule with one measured spectrum."""
+    """A molecule with a measured spectrum.
+
+    Args:
+        id: as the source has it.
+        molecule: the structure.
+        spectrum: what predictions are compared with.
+        skeleton: the first 14 letters of the InChIKey.
+        other_spectra: further complete ones of the same molecule, of other solvents or
+            laboratories.
+    """
 
     id: str
     molecule: Molecule
     spectrum: Spectrum
     skeleton: str = ""
+    other_spectra: tuple[Spectrum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +67,18 @@ class AtomLines:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What an encoder returns: features (B, F) and, if it predicts them, lines."""
+    """What an encoder returns.
+
+    Args:
+        features: (B, F).
+        lines: if it predicts them.
+        members: lines of each member of an ensemble, where `lines` joins several: in training each
+            is compared with the observed lines on its own, so that they keep differing.
+    """
 
     features: Tensor
     lines: AtomLines | None = None
+    members: tuple[AtomLines, ...] = ()
 
 
 class StructureEncoder(nn.Module, ABC):
@@ -111,6 +129,22 @@ class StructureEncoder(nn.Module, ABC):
         overridden.
         """
 
+    def start_from(self, trained: Sequence[StructureEncoder]) -> None:
+        """Take over what trained encoders have learned, instead of `fit`.
+
+        Args:
+            trained: one of the same class and options; an ensemble takes several.
+
+        Raises:
+            ConfigurationError: they do not fit.
+        """
+        if len(trained) != 1 or not _same_tensors(self, trained[0]):
+            raise ConfigurationError(
+                f"{type(self).__name__} starts from one encoder of its own kind and options, not "
+                f"from {', '.join(type(one).__name__ for one in trained) or 'none'}"
+            )
+        self.load_state_dict(trained[0].state_dict())
+
     def decode(self, features: Tensor) -> list[Molecule | None]:
         """Molecules that features (B, F) stand for; None where they stand for no valid one."""
         raise UsageError(f"{type(self).__name__} cannot decode features")
@@ -120,6 +154,11 @@ class StructureEncoder(nn.Module, ABC):
         0 and differentiable. Encoders without such a measure do not override this.
         """
         raise UsageError(f"{type(self).__name__} has no generation penalty: set its weight to 0")
+
+
+def _same_tensors(one: nn.Module, other: nn.Module) -> bool:
+    shapes = [{name: t.shape for name, t in module.state_dict().items()} for module in (one, other)]
+    return type(one) is type(other) and shapes[0] == shapes[1]
 
 
 class SpectrumCodec(nn.Module, ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from nmrtk.errors import ConfigurationError
 from nmrtk.formula import VECTOR_WIDTH, Formula
 from nmrtk.interfaces import (
     AtomLines,
+    Encoded,
     InvertibleBackbone,
     SpectrumCodec,
     StructureEncoder,
@@ -32,12 +33,14 @@ class Prediction:
         code: (B, K).
         free: (B, F - K), the free part z.
         lines: of every site, where the encoder predicts them.
+        members: the same of each member of an ensemble.
     """
 
     features: Tensor
     code: Tensor
     free: Tensor
     lines: AtomLines | None
+    members: tuple[AtomLines, ...] = ()
 
 
 class ReversibleModel(nn.Module):
@@ -94,14 +97,13 @@ class ReversibleModel(nn.Module):
         """Where the model is."""
         return self.mean_code.device
 
-    def encode(self, inputs: Any, batch_size: int) -> tuple[Tensor, AtomLines | None]:
+    def encode(self, inputs: Any, batch_size: int) -> Encoded:
         """Features (B, F) of a collated batch, and the lines if the encoder predicts them."""
-        encoded = self.encoder(inputs)
-        features = encoded.features
-        if joins_lines(self.encoder, self.codec):
-            expected = self.codec.expected(encoded.lines, batch_size)
-            features = torch.cat([expected, features], dim=1)
-        return features, encoded.lines
+        encoded: Encoded = self.encoder(inputs)
+        if encoded.lines is None or not joins_lines(self.encoder, self.codec):
+            return encoded
+        expected = self.codec.expected(encoded.lines, batch_size)
+        return replace(encoded, features=torch.cat([expected, encoded.features], dim=1))
 
     def forward(self, inputs: Any, condition: Tensor, noise: Tensor | None = None) -> Prediction:
         """Collated molecules and their formula vectors (B, C) -> prediction.
@@ -111,12 +113,15 @@ class ReversibleModel(nn.Module):
             condition: (B, C).
             noise: (B, F), added to the features before they enter the backbone; or None.
         """
-        features, lines = self.encode(inputs, len(condition))
-        if noise is not None:
-            features = features + noise
+        encoded = self.encode(inputs, len(condition))
+        return self.map(encoded, condition, noise)
+
+    def map(self, encoded: Encoded, condition: Tensor, noise: Tensor | None = None) -> Prediction:
+        """What `forward` does after `encode`."""
+        features = encoded.features if noise is None else encoded.features + noise
         outputs = self.backbone(features, self.condition(condition))
         code, free = outputs.split([self.codec.width, self.free_width], dim=1)
-        return Prediction(features, code, free, lines)
+        return Prediction(features, code, free, encoded.lines, encoded.members)
 
     def inverse(self, code: Tensor, free: Tensor, condition: Tensor) -> Tensor:
         """Code (B, K), free part (B, F - K) and formula vectors (B, C) -> features (B, F)."""

@@ -36,6 +36,11 @@ def parse_smiles(smiles: str) -> Molecule:
         raise MoleculeError(
             f"{shorten(text)!r} is not a SMILES: it has blanks or unusual characters"
         )
+    with BlockLogs():
+        molecule = Chem.MolFromSmiles(text)
+    if molecule is not None and molecule.GetNumAtoms() > 0:
+        return molecule
+    # Once more in steps, which takes longer, to find out what is wrong.
     parameters: Any = Chem.SmilesParserParams()
     parameters.sanitize = False
     with BlockLogs():

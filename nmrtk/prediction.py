@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -20,10 +21,21 @@ from nmrtk.rows import Row, StructureRow
 from nmrtk.spectrum import Peak, Spectrum
 
 BATCH_SIZE = 256
+"""Structures that are read, predicted and written together."""
+
+_MOST_ATOMS = 8192
+"""Atoms that go through the model together: large molecules must not fill the memory."""
+
+_ROUNDING_PPM = 1e-3
+"""Lines of equivalent atoms differ by less, since sums in another order round differently."""
 
 _SHIFT_DIGITS = 2
 _CODE_DIGITS = 4
 _INDEX = "_nmrtkIndex"
+_HYDROGEN_ATOM = re.compile(r"\[\d*H")
+
+_Usable = tuple[int, StructureRow, Molecule, Any]
+"""Index of a row in its batch, the row, its molecule, and what the encoder prepared of that."""
 
 
 def predict_rows(
@@ -34,13 +46,13 @@ def predict_rows(
     Args:
         loaded: the model.
         structures: SMILES, or rows as `nmrtk.rows` reads them.
-        batch_size: molecules that go through the model together.
+        batch_size: structures that are predicted together.
 
     Returns:
         Rows with `id`, `smiles`, `nucleus`, `peaks` and `code`, or `id`, `smiles` and `error`.
     """
     rows = (
-        StructureRow(f"item {number}", str(number), item) if isinstance(item, str) else item
+        item if isinstance(item, StructureRow) else _row_of(item, number)
         for number, item in enumerate(structures, start=1)
     )
     while batch := list(islice(rows, batch_size)):
@@ -85,34 +97,32 @@ def predicted_spectra(
     Raises:
         SpectrumError: the model's output is not finite.
     """
-    model = loaded.model
-    nucleus = model.nucleus
-    if not torch.isfinite(prediction.code).all():
+    nucleus = loaded.model.nucleus
+    lines = prediction.lines
+    outputs = [prediction.code] if lines is None else [prediction.code, lines.shift, lines.scale]
+    if not all(torch.isfinite(output).all() for output in outputs):
         raise SpectrumError("the model's output is not finite: it was not trained properly")
-    if prediction.lines is None:
-        counts = [len(nucleus.sites(molecule)) for molecule in molecules]
-        return model.codec.decode(prediction.code, counts)
-    shift = prediction.lines.shift.double().cpu().numpy()
-    sigma = prediction.lines.scale.double().cpu().numpy() * loaded.calibration.sigma_factor
-    rows = prediction.lines.molecule.cpu().numpy()
-    starts = np.searchsorted(rows, np.arange(len(molecules) + 1))
+    sites = [nucleus.sites(molecule) for molecule in molecules]
+    if lines is None:
+        return loaded.model.codec.decode(prediction.code, [len(some) for some in sites])
+    owners = lines.molecule.cpu().numpy()
+    shift, sigma = _made_equal(
+        owners,
+        lines.shift.double().cpu().numpy(),
+        lines.scale.double().cpu().numpy() * loaded.calibration.sigma_factor,
+    )
+    starts = np.searchsorted(owners, np.arange(len(molecules))).tolist()
     spectra = []
-    for index, molecule in enumerate(molecules):
-        sites = nucleus.sites(molecule)
-        span = slice(starts[index], starts[index + 1])
-        classes = _equivalence(molecule, sites)
-        lines = zip(
-            _class_means(shift[span], classes),
-            _class_means(sigma[span], classes),
-            nucleus.multiplicities(molecule),
-            sites,
-            strict=True,
-        )
+    for molecule, atoms, start in zip(molecules, sites, starts, strict=True):
+        span = slice(start, start + len(atoms))
+        letters = nucleus.multiplicities(molecule, atoms)
         peaks = [
-            Peak(float(ppm), multiplicity=letter, atoms=(site,), sigma=float(width))
-            for ppm, width, letter, site in lines
+            Peak(ppm, multiplicity=letter, atoms=(atom,), sigma=width)
+            for ppm, width, letter, atom in zip(
+                shift[span].tolist(), sigma[span].tolist(), letters, atoms, strict=True
+            )
         ]
-        spectra.append(Spectrum(str(nucleus), tuple(peaks), len(sites)))
+        spectra.append(Spectrum(str(nucleus), tuple(peaks), len(atoms)))
     return spectra
 
 
@@ -124,48 +134,70 @@ def source_indices(smiles: str, molecule: Molecule) -> list[int]:
         >>> source_indices("[H]OC", parse_smiles("[H]OC"))
         [1, 2]
     """
+    count = molecule.GetNumAtoms()
+    if not _HYDROGEN_ATOM.search(smiles):
+        return list(range(count))
     parameters = Chem.SmilesParserParams()
     parameters.sanitize = False  # type: ignore[assignment]
     parameters.removeHs = False  # type: ignore[assignment]
     with BlockLogs():
         given = Chem.MolFromSmiles(smiles.strip(), parameters)
-    if given.GetNumAtoms() == molecule.GetNumAtoms():
-        return list(range(molecule.GetNumAtoms()))
+    if given.GetNumAtoms() == count:
+        return list(range(count))
     for atom in given.GetAtoms():
         atom.SetIntProp(_INDEX, atom.GetIdx())
     return [atom.GetIntProp(_INDEX) for atom in finish_molecule(given, smiles).GetAtoms()]
 
 
 def _predict_batch(loaded: LoadedModel, rows: Sequence[StructureRow]) -> list[Row]:
-    errors = {index: row.error for index, row in enumerate(rows) if row.error}
-    usable: list[tuple[int, Molecule, Any]] = []
+    results: dict[int, Row] = {}
+    usable: list[_Usable] = []
     for index, row in enumerate(rows):
-        if index in errors:
-            continue
         try:
+            if row.error:
+                raise MoleculeError(row.error)
             molecule = parse_smiles(row.smiles)
-            usable.append((index, molecule, loaded.model.encoder.prepare(molecule)))
+            usable.append((index, row, molecule, loaded.model.encoder.prepare(molecule)))
         except MoleculeError as error:
-            errors[index] = str(error)
-    results = {index: _error_row(rows[index], error) for index, error in errors.items()}
-    if usable:
-        molecules = [molecule for _, molecule, _ in usable]
-        prediction = predict_prepared(loaded.model, [p for _, _, p in usable], molecules)
-        try:
-            spectra = predicted_spectra(loaded, prediction, molecules)
-        except SpectrumError as error:
-            if len(rows) == 1:
-                return [_error_row(rows[0], str(error))]
-            # One by one, so that only those that are at fault are lost.
-            return [result for row in rows for result in _predict_batch(loaded, [row])]
-        occupancy = loaded.model.codec.occupancy(prediction.code).double().cpu().numpy()
-        for (index, molecule, _), spectrum, code in zip(usable, spectra, occupancy, strict=True):
-            results[index] = _prediction_row(rows[index], molecule, spectrum, code)
+            results[index] = _error_row(row, str(error))
+    for portion in _portions(usable):
+        results |= _predict_portion(loaded, portion)
     return [results[index] for index in range(len(rows))]
 
 
+def _portions(usable: Sequence[_Usable]) -> Iterator[Sequence[_Usable]]:
+    """What goes through the model together: no more than `_MOST_ATOMS`, or a single molecule."""
+    start = total = 0
+    for place, (_, _, molecule, _) in enumerate(usable):
+        total += molecule.GetNumAtoms()
+        if total > _MOST_ATOMS and place > start:
+            yield usable[start:place]
+            start, total = place, molecule.GetNumAtoms()
+    if usable:
+        yield usable[start:]
+
+
+def _predict_portion(loaded: LoadedModel, portion: Sequence[_Usable]) -> dict[int, Row]:
+    molecules = [molecule for _, _, molecule, _ in portion]
+    prediction = predict_prepared(loaded.model, [item[-1] for item in portion], molecules)
+    try:
+        spectra = predicted_spectra(loaded, prediction, molecules)
+    except SpectrumError as error:
+        if len(portion) == 1:
+            return {index: _error_row(row, str(error)) for index, row, _, _ in portion}
+        # One by one, so that only those that are at fault are lost.
+        alone = (_predict_portion(loaded, [item]) for item in portion)
+        return {index: row for results in alone for index, row in results.items()}
+    occupancy = loaded.model.codec.occupancy(prediction.code).double().cpu().numpy()
+    codes = occupancy.round(_CODE_DIGITS).tolist()
+    return {
+        index: _prediction_row(row, molecule, spectrum, code)
+        for (index, row, molecule, _), spectrum, code in zip(portion, spectra, codes, strict=True)
+    }
+
+
 def _prediction_row(
-    row: StructureRow, molecule: Molecule, spectrum: Spectrum, code: NDArray[np.float64]
+    row: StructureRow, molecule: Molecule, spectrum: Spectrum, code: list[float]
 ) -> Row:
     given = source_indices(row.smiles, molecule)
     return {
@@ -181,7 +213,7 @@ def _prediction_row(
             }
             for peak in spectrum.peaks
         ],
-        "code": [round(value, _CODE_DIGITS) for value in code.tolist()],
+        "code": code,
     }
 
 
@@ -189,12 +221,31 @@ def _error_row(row: StructureRow, error: str) -> Row:
     return {"id": row.id, "smiles": row.smiles, "error": f"{row.position}: {error}"}
 
 
-def _equivalence(molecule: Molecule, sites: Sequence[int]) -> NDArray[np.int64]:
-    ranks = np.array(list(Chem.CanonicalRankAtoms(molecule, breakTies=False)), np.int64)
-    return np.unique(ranks[list(sites)], return_inverse=True)[1].ravel()
+def _row_of(item: Any, number: int) -> StructureRow:
+    """What stands in a list of SMILES, as a row; missing values of tables are no texts."""
+    if isinstance(item, str):
+        return StructureRow(f"item {number}", str(number), item)
+    return StructureRow(f"item {number}", str(number), "", f"{item!r:.60} is not a SMILES")
 
 
-def _class_means(values: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values with those of equivalent atoms made equal: they differ by rounding noise."""
-    sums = np.bincount(classes, weights=values)
-    return np.asarray((sums / np.bincount(classes))[classes]) if len(values) else values
+def _made_equal(
+    owners: NDArray[np.int64], shift: NDArray[np.float64], sigma: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shifts and sigmas (A,), those of a molecule that differ by rounding alone made equal.
+
+    Equivalent atoms shall have one line, and not two that the last digit tells apart.
+    """
+    if not len(shift):
+        return shift, sigma
+    order = np.lexsort((shift, owners))
+    starts = np.ones(len(order), dtype=bool)
+    starts[1:] = owners[order][1:] != owners[order][:-1]
+    for values in (shift, sigma):
+        starts[1:] |= np.abs(np.diff(values[order])) > _ROUNDING_PPM
+    groups = np.empty(len(order), dtype=np.int64)
+    groups[order] = np.cumsum(starts) - 1
+    sizes = np.bincount(groups)
+    return (
+        (np.bincount(groups, shift) / sizes)[groups],
+        (np.bincount(groups, sigma) / sizes)[groups],
+    )

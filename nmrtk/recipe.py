@@ -56,14 +56,21 @@ class LossWeights(_Strict):
     Args:
         code: the codec's loss.
         lines: predicted against observed lines of the atoms.
+        scales: negative log-likelihood of those lines, which shapes nothing but their scales.
         free: negative log-likelihood of the free part under a standard normal.
         generation: the encoder's penalty on features made with random free parts.
     """
 
     code: Annotated[float, Field(ge=0)] = 1.0
     lines: Annotated[float, Field(ge=0)] = 1.0
+    scales: Annotated[float, Field(ge=0)] = 1.0
     free: Annotated[float, Field(ge=0)] = 0.1
     generation: Annotated[float, Field(ge=0)] = 0.0
+
+    @property
+    def reach_backbone(self) -> bool:
+        """Whether any term depends on what the backbone puts out."""
+        return bool(self.code or self.free or self.generation)
 
 
 class TrainingChoice(_Strict):
@@ -82,8 +89,14 @@ class TrainingChoice(_Strict):
         feature_noise: standard deviation of the normal noise that features get before they enter
             the backbone, in training only: without it the backbone learns the training molecules
             by heart, and where it was sure of it, it would be wrong.
+        freeze_encoder: leave the encoder as it starts, and learn the backbone alone: features
+            are worked out once, so that an epoch takes seconds.
         seed: of the weights and of the order of molecules.
-        complete_only: leave out spectra that lack lines of some atoms.
+        incomplete: what becomes of spectra that lack lines of some atoms: `skip` leaves them out,
+            `lines` trains shifts on the lines that there are, `all` trains on them as on others.
+            Models are chosen and measured on complete ones, except with `all`.
+        other_spectra: take another complete spectrum of a molecule each time, where there are
+            several.
         limit: use only so many training molecules; 0 for all.
     """
 
@@ -97,18 +110,33 @@ class TrainingChoice(_Strict):
     gradient_clip: Annotated[float, Field(ge=0)] = 1.0
     patience: Annotated[int, Field(ge=1)] = 10
     feature_noise: Annotated[float, Field(ge=0)] = 0.3
+    freeze_encoder: bool = False
     seed: int = 0
-    complete_only: bool = True
+    incomplete: Literal["skip", "lines", "all"] = "skip"
+    other_spectra: bool = True
     limit: Annotated[int, Field(ge=0)] = 0
 
 
 class Recipe(_Strict):
-    """All choices of a training."""
+    """All choices of a training.
+
+    Args:
+        nucleus: whose lines.
+        encoder: name and options.
+        codec: name and options.
+        backbone: name and options.
+        start: trained models, the encoder starts from theirs; several become the members of an
+            ensemble.
+        split: of the data set.
+        loss: weights of its terms.
+        training: the optimisation.
+    """
 
     nucleus: str = DEFAULT_NUCLEUS
     encoder: Part = Part(name=DEFAULT_ENCODER)
     codec: Part = Part(name=DEFAULT_CODEC)
     backbone: Part = Part(name=DEFAULT_BACKBONE)
+    start: tuple[str, ...] = ()
     split: SplitChoice = SplitChoice()
     loss: LossWeights = LossWeights()
     training: TrainingChoice = TrainingChoice()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -15,33 +17,96 @@ from nmrtk.atomic import cause_of
 from nmrtk.errors import DataError, UsageError
 from nmrtk.rows import STANDARD_INPUT, Row
 
+STANDARD_OUTPUT = STANDARD_INPUT
+
+_encode_json = json.JSONEncoder(allow_nan=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class RowFormat:
+    """How rows are written.
+
+    Args:
+        render: the text of a row, with the end of its last line.
+        head: what stands before the first row.
+    """
+
+    render: Callable[[Row], str]
+    head: str = ""
+
+
+def json_line(row: Row) -> str:
+    """A row as JSON on one line."""
+    return _encode_json(row) + "\n"
+
+
+JSON_LINES = RowFormat(json_line)
+"""One JSON object a line."""
+
+
+def csv_format(columns: Sequence[str], flatten: Callable[[Row], Iterable[Row]]) -> RowFormat:
+    """Lines of a table with a header.
+
+    Args:
+        columns: their names.
+        flatten: one row to the lines of the table.
+    """
+
+    def lines(write: Callable[[csv.DictWriter[str]], None]) -> str:
+        text = io.StringIO(newline="")
+        write(csv.DictWriter(text, columns, extrasaction="ignore"))
+        return text.getvalue()
+
+    return RowFormat(
+        lambda row: lines(lambda table: table.writerows(flatten(row))),
+        lines(lambda table: table.writeheader()),
+    )
+
+
+def output_format(
+    output: str | None,
+    source: str | None,
+    endings: Mapping[str, RowFormat],
+    chosen: RowFormat | None = None,
+) -> RowFormat:
+    """The format of an output, found before any work is done.
+
+    Args:
+        output: a file; None or `-` for standard output.
+        source: the input file, which must not be overwritten.
+        endings: formats by the ending of the file; standard output has the first.
+        chosen: the format whatever the ending, where there is one.
+
+    Raises:
+        UsageError: the ending is none of these, or the output is the input.
+    """
+    default = chosen or next(iter(endings.values()))
+    if output is None or output == STANDARD_OUTPUT:
+        return default
+    path = Path(output)
+    if chosen is None and path.suffix.lower() not in endings:
+        *others, last = endings
+        known = f"{', '.join(others)} or {last}"
+        raise UsageError(f"-o {output}: end the name in {known} to say the format")
+    if source and Path(source).exists() and path.exists() and path.samefile(source):
+        raise UsageError(f"-o {output} is the input: it would be overwritten")
+    return chosen or endings[path.suffix.lower()]
+
 
 class RowWriter:
     """Writes rows as they come, so that an interruption loses none of those that are done.
 
     Args:
-        output: a `.jsonl` or `.csv` file; None or `-` for JSON lines on standard output.
-        source: the input file, which must not be overwritten.
-        columns: of the CSV form.
-        flatten: one row to the lines of its CSV form.
+        output: a file; None or `-` for standard output.
+        form: how rows are written.
 
     Raises:
-        UsageError: the ending is neither of these, or the output is the input.
         DataError: the file cannot be written.
     """
 
-    def __init__(
-        self,
-        output: str | None,
-        *,
-        source: str | None,
-        columns: Sequence[str],
-        flatten: Callable[[Row], Iterable[Row]],
-    ) -> None:
-        check_output(output, source)
-        self._path = None if output in (None, STANDARD_INPUT) else Path(str(output))
-        self._flatten = flatten
-        self._table: csv.DictWriter[str] | None = None
+    def __init__(self, output: str | None, form: RowFormat) -> None:
+        self._path = None if output in (None, STANDARD_OUTPUT) else Path(str(output))
+        self._form = form
         self._stack = ExitStack()
         self._file: IO[str] = sys.stdout
         with _writing(self._path):
@@ -49,9 +114,10 @@ class RowWriter:
                 self._file = self._stack.enter_context(
                     self._path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
                 )
-                if self._path.suffix == ".csv":
-                    self._table = csv.DictWriter(self._file, columns, extrasaction="ignore")
-                    self._table.writeheader()
+            elif isinstance(sys.stdout, io.TextIOWrapper):
+                # A delta must not stop a terminal that has none.
+                sys.stdout.reconfigure(errors="backslashreplace")
+            self._file.write(form.head)
 
     def __enter__(self) -> RowWriter:
         return self
@@ -71,27 +137,17 @@ class RowWriter:
         Raises:
             DataError: the disk is full, or the file is gone.
         """
+        self.write_text(self._form.render(row))
+
+    def write_text(self, text: str) -> None:
+        """Write a row that was rendered elsewhere.
+
+        Raises:
+            DataError: the disk is full, or the file is gone.
+        """
         with _writing(self._path):
-            if self._table is not None:
-                self._table.writerows(self._flatten(row))
-            else:
-                self._file.write(json.dumps(row, allow_nan=False) + "\n")
+            self._file.write(text)
             self._file.flush()
-
-
-def check_output(output: str | None, source: str | None) -> None:
-    """Raise before any work is done if rows cannot go there.
-
-    Raises:
-        UsageError: the ending is neither `.jsonl` nor `.csv`, or the output is the input.
-    """
-    if output is None or output == STANDARD_INPUT:
-        return
-    path = Path(output)
-    if path.suffix not in (".jsonl", ".csv"):
-        raise UsageError(f"-o {output}: end the name in .jsonl or .csv to say the format")
-    if source and Path(source).exists() and path.exists() and path.samefile(source):
-        raise UsageError(f"-o {output} is the input: it would be overwritten")
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmrtk.batch import matching_groups
 from nmrtk.errors import DataError
 from nmrtk.graph import (
     AROMATICITY,
@@ -23,6 +22,7 @@ from nmrtk.graph import (
     MolecularGraph,
 )
 from nmrtk.interfaces import Example
+from nmrtk.matching import line_groups
 from nmrtk.nucleus import Nucleus
 
 # Double-bonded heteroatom, heteroatoms among the neighbours, aromatic, hydrogens, hybridisation
@@ -36,7 +36,7 @@ _ROUNDS = 5  # of matching and averaging; the means move by less than 0.01 ppm a
 _LEAST_SPREAD_PPM = 0.01
 _GROUP_SPAN = 1e6  # ppm; more than any difference of shifts, so that groups never overlap
 
-_NOT_HETERO = [ELEMENTS.index("H"), ELEMENTS.index("C")]
+_IS_HETERO = np.array([symbol not in ("H", "C") for symbol in (*ELEMENTS, "other")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,7 @@ class ClassShifts:
 
 def site_classes(graph: MolecularGraph) -> NDArray[np.int64]:
     """Class of every atom, (A,), below `SITE_CLASSES`."""
-    hetero = ~np.isin(graph.atoms[:, ELEMENT], _NOT_HETERO)
-    to_hetero = hetero[graph.sources]
+    to_hetero = _IS_HETERO[graph.atoms[:, ELEMENT]][graph.sources]
     double = to_hetero & (graph.bonds[:, ORDER] == ORDER_DOUBLE)
     count = len(graph.atoms)
     classes = np.ravel_multi_index(
@@ -91,10 +90,10 @@ def fit_class_shifts(
         DataError: there is no line at all.
     """
     matched = [
-        (sites, *matching_groups(example.molecule, example.spectrum, nucleus))
+        (sites, line_groups(example.molecule, example.spectrum, nucleus))
         for example, sites in zip(examples, classes, strict=True)
     ]
-    complete = [item for item in matched if len(item[2])]
+    complete = [(c, lines) for c, lines in matched if lines.complete and len(lines.shifts)]
     if not complete:
         shifts = np.array([ppm for example in examples for ppm in example.spectrum.shifts])
         if not len(shifts):
@@ -102,12 +101,11 @@ def fit_class_shifts(
         spread = max(2 * float(shifts.std()), _LEAST_SPREAD_PPM)
         return ClassShifts(np.full(SITE_CLASSES, shifts.mean(), np.float32), spread)
 
-    sites = np.concatenate([item[0] for item in complete])
-    observed = np.concatenate([item[2] for item in complete]).astype(np.float64)
-    lengths = np.array([len(item[0]) for item in complete])
-    molecules = np.repeat(np.arange(len(complete)), lengths)
-    groups = molecules * (1 + max(int(item[1].max()) for item in complete))
-    groups += np.concatenate([item[1] for item in complete])
+    sites = np.concatenate([item for item, _ in complete])
+    observed = np.concatenate([lines.shifts for _, lines in complete]).astype(np.float64)
+    molecules = np.repeat(np.arange(len(complete)), [len(item) for item, _ in complete])
+    groups = molecules * (1 + max(int(lines.site_groups.max()) for _, lines in complete))
+    groups += np.concatenate([lines.site_groups for _, lines in complete])
 
     start = _regress_sums(sites, observed, molecules)
     counts = np.bincount(sites, minlength=SITE_CLASSES)

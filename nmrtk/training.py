@@ -21,12 +21,19 @@ from torch import Tensor, nn
 
 from nmrtk.atomic import write_bytes
 from nmrtk.batch import Batch, PreparedExample, collate, prepare_examples
-from nmrtk.calibration import calibrate
-from nmrtk.checkpoint import MODEL_FILE, Calibration, load_state, load_tensors, save_model
+from nmrtk.calibration import calibrate, with_features
+from nmrtk.checkpoint import (
+    MODEL_FILE,
+    Calibration,
+    load_model,
+    load_state,
+    load_tensors,
+    save_model,
+)
 from nmrtk.dataset import DataSet
 from nmrtk.errors import CheckpointError, ConfigurationError, UsageError
 from nmrtk.model import ReversibleModel, build_model
-from nmrtk.objective import Objective, matched_shifts
+from nmrtk.objective import Objective
 from nmrtk.recipe import Recipe
 from nmrtk.run_folder import (
     RECIPE_FILE,
@@ -38,6 +45,11 @@ from nmrtk.run_folder import (
     restore_optimizer,
     write_metrics,
 )
+
+_MEASURED = ("code", "lines", "scales", "free")
+"""Terms of the loss that are measured on val; `generation` needs noise."""
+
+_MOST_PICKS = 2**31
 
 SAVE_SECONDS = 120
 """Longest time between two states on disk."""
@@ -92,8 +104,10 @@ def start_training(
         raise UsageError(f"{run} holds a training already: --resume {run} continues it")
     torch.manual_seed(recipe.training.seed)
     model = build_model(recipe)
+    if recipe.start:
+        model.encoder.start_from([load_model(name).model.encoder for name in recipe.start])
     training = _Training(recipe, model, DataReference.of(data), run, fabric, listener)
-    training.load_data(fit=True)
+    training.load_data(fit=not recipe.start)
     return training.go()
 
 
@@ -140,7 +154,6 @@ class _Training:
         self.fabric = fabric
         self.listener = listener
         self.progress = Progress()
-        self.objective = Objective(model, recipe.loss)
         self.train: list[PreparedExample] = []
         self.val: list[PreparedExample] = []
         self._saved_at = time.monotonic()
@@ -156,7 +169,11 @@ class _Training:
             data.require_nucleus(self.model.nucleus)
             for split in ("train", "val"):
                 loaded[split] = data.examples(
-                    self.recipe.split, split, complete_only=choice.complete_only
+                    self.recipe.split,
+                    split,
+                    complete_only=choice.incomplete == "skip"
+                    or (split == "val" and choice.incomplete == "lines"),
+                    other_spectra=split == "train" and choice.other_spectra,
                 )
         if choice.limit:
             order = torch.randperm(len(loaded["train"]), generator=_generator(choice.seed, 0))
@@ -175,7 +192,16 @@ class _Training:
                 )
             if not prepared:
                 raise UsageError(f"no molecule of the split {split!r} can be used for training")
+            if choice.freeze_encoder:
+                prepared = with_features(self.model, prepared)
             setattr(self, split, prepared)
+        lines = [len(example.lines.shifts) for example in self.train]
+        self.objective = Objective(
+            self.model,
+            self.recipe.loss,
+            lines_per_molecule=max(sum(lines) / len(lines), 1.0),
+            complete_codes=choice.incomplete == "lines",
+        )
 
     def _show_preparing(self, split: str, total: int, done: int) -> None:
         self.listener.preparing(split, done, total)
@@ -185,16 +211,25 @@ class _Training:
     def go(self, state: TrainingState | None = None) -> Outcome:
         """Train, or continue from a state, until the end, the patience's end, or a signal."""
         choice = self.recipe.training
+        if not self.recipe.loss.reach_backbone:
+            self.model.backbone.requires_grad_(False)
+        if choice.freeze_encoder:
+            self.model.encoder.requires_grad_(False)
         others = nn.ModuleList([self.model.encoder, self.model.codec])
         groups = [
-            {"params": list(others.parameters()), "weight_decay": choice.weight_decay},
+            {"params": _trained(others), "weight_decay": choice.weight_decay},
             {
-                "params": list(self.model.backbone.parameters()),
+                "params": _trained(self.model.backbone),
                 "weight_decay": choice.backbone_weight_decay,
             },
         ]
+        if not any(group["params"] for group in groups):
+            raise ConfigurationError(
+                "nothing to learn: the encoder is frozen, and no term of the loss reaches the "
+                "backbone"
+            )
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=choice.learning_rate
+            [group for group in groups if group["params"]], lr=choice.learning_rate, fused=True
         )
         if state is not None:
             restore_optimizer(optimizer, state.optimizer)
@@ -252,11 +287,17 @@ class _Training:
         share = slice(self.fabric.global_rank, None, self.fabric.world_size)
         # A rank without molecules of its own must still take part in the exchange of gradients.
         mine = indices[share] or indices[:1]
-        free, features = (
-            None if noise is None else (noise[share] if indices[share] else noise[:1])
-            for noise in self._noise(len(indices), step)
+        picks, free, features = (
+            None if drawn is None else (drawn[share] if indices[share] else drawn[:1])
+            for drawn in self._draw(len(indices), step)
         )
-        batch = collate(self.model, [self.train[i] for i in mine], free, features)
+        batch = collate(
+            self.model,
+            [self.train[i] for i in mine],
+            picks=None if picks is None else picks.tolist(),
+            free_noise=free,
+            feature_noise=features,
+        )
         terms = module(batch.to(self.fabric.device))
         if not indices[share]:
             terms = {name: term * 0.0 for name, term in terms.items()}
@@ -274,16 +315,22 @@ class _Training:
         self._add_sums({f"train_{k}": float(t.detach().sum()) for k, t in terms.items()})
         return float(loss.detach())
 
-    def _noise(self, size: int, step: int) -> tuple[Tensor | None, Tensor | None]:
-        """Free parts (size, F - K) and noise on features (size, F) of a step, where wanted.
+    def _draw(self, size: int, step: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """What is random in a step, where wanted: the spectrum of each molecule (size,), free
+        parts (size, F - K) and noise on features (size, F).
 
         Drawn for the whole batch, so that they do not depend on the number of processes.
         """
         generator = _generator(self.recipe.training.seed, -1 - step)
         free = torch.randn(size, self.model.free_width, generator=generator)
         features = torch.randn(size, self.model.backbone.width, generator=generator)
-        spread = self.recipe.training.feature_noise
-        return free if self.recipe.loss.generation else None, features * spread if spread else None
+        picks = torch.randint(_MOST_PICKS, (size,), generator=generator)
+        choice = self.recipe.training
+        return (
+            picks if choice.other_spectra else None,
+            free if self.recipe.loss.generation else None,
+            features * choice.feature_noise if choice.feature_noise else None,
+        )
 
     def _end_epoch(self, module: torch.nn.Module) -> None:
         progress = self.progress
@@ -313,16 +360,23 @@ class _Training:
             for name, value in self._measure(batch.to(self.fabric.device)).items():
                 sums[name] = sums.get(name, 0.0) + value
         total = self._reduce(sums)
-        terms = {n: total[n] / len(self.val) for n in ("code", "lines", "free") if n in total}
+        terms = {n: total[n] / len(self.val) for n in _MEASURED if n in total}
         row = {f"val_{name}": value for name, value in terms.items()}
-        row["val_loss"] = sum(getattr(self.recipe.loss, n) * value for n, value in terms.items())
-        row["val_micro_f1"] = 2 * total["hits"] / max(total["marked"], 1.0)
+        # Scales are calibrated afterwards: how sure they are does not choose the model.
+        weights = self.recipe.loss
+        row["val_loss"] = sum(
+            getattr(weights, n) * value
+            for n, value in terms.items()
+            if n != "scales" or not (weights.lines or weights.reach_backbone)
+        )
+        if "code" in terms:
+            row["val_micro_f1"] = 2 * total["hits"] / max(total["marked"], 1.0)
         if total.get("line_count"):
             row["val_mae_ppm"] = total["error"] / total["line_count"]
         return row
 
     def _measure(self, batch: Batch) -> dict[str, float]:
-        prediction = self.model(batch.inputs, batch.condition)
+        prediction = self.objective.predict(batch)
         terms = self.objective.terms(prediction, batch)
         predicted = self.model.codec.occupancy(prediction.code) > 0.5
         observed = self.model.codec.occupied(batch.target)
@@ -330,7 +384,7 @@ class _Training:
         sums["hits"] = float((predicted & observed).sum())
         sums["marked"] = float(predicted.sum() + observed.sum())
         if prediction.lines is not None:
-            shift, _ = matched_shifts(prediction.lines, batch)
+            shift, _ = batch.matched(prediction.lines)
             sums["error"] = float((shift - batch.line_shifts).abs().sum())
             sums["line_count"] = float(len(shift))
         return sums
@@ -344,7 +398,8 @@ class _Training:
         tensors, _ = load_tensors(self.run / MODEL_FILE)
         load_state(self.model, tensors, self.run / MODEL_FILE)
         self.model.eval()
-        self._save_model(calibrate(self.model, self.val), finished=True)
+        val = [replace(example, features=None) for example in self.val]
+        self._save_model(calibrate(self.model, val), finished=True)
 
     def _save_model(self, calibration: Calibration, *, finished: bool) -> None:
         if not self.fabric.is_global_zero:
@@ -415,6 +470,10 @@ class _Training:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 def _generator(seed: int, stream: int) -> torch.Generator:

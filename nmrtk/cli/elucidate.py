@@ -73,11 +73,12 @@ def elucidate(
     """
     from nmrtk.errors import NmrtkError, SpectrumError, UsageError
     from nmrtk.formula import Formula
-    from nmrtk.row_output import RowWriter, check_output
+    from nmrtk.row_output import JSON_LINES, RowWriter, csv_format, output_format
 
     if bool(peaks) == (source is not None):
         raise UsageError("give either a peak list or --input with a file of them")
-    check_output(output, source)
+    endings = {".jsonl": JSON_LINES, ".csv": csv_format(COLUMNS, _flatten)}
+    form = output_format(output, source, endings)
     default_formula = None if formula is None else Formula.parse(formula)
     generators = _generators(names, options)
 
@@ -116,9 +117,7 @@ def elucidate(
             for result_row in rows:
                 _show(result_row)
         else:
-            writer = stack.enter_context(
-                RowWriter(output, source=source, columns=COLUMNS, flatten=_flatten)
-            )
+            writer = stack.enter_context(RowWriter(output, form))
             progress = stack.enter_context(counting("peak lists"))
             for result_row in rows:
                 writer.write(result_row)

@@ -32,10 +32,11 @@ _FORMATS = (".json", ".md")
     help="Baseline to measure on the same molecules; may be given again.",
 )
 @click.option(
-    "--baseline-data",
+    "--assigned",
     type=click.Path(path_type=Path),
-    help="Data set with assigned lines, for baselines that predict lines. Of it only molecules "
-    "are used whose skeleton is in the train split of --data.",
+    help="Data set with assigned lines. Its molecules of the split show the errors at the true "
+    "atoms; baselines that predict lines learn from those of train. The splits are those of "
+    "--data, by skeleton.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate so many molecules, at random.")
 @click.option(
@@ -59,7 +60,7 @@ def evaluate(
     data: Path,
     split: str,
     baselines: tuple[str, ...],
-    baseline_data: Path | None,
+    assigned: Path | None,
     limit: int | None,
     draws: int,
     seed: int,
@@ -78,13 +79,14 @@ def evaluate(
 
     from nmrtk.atomic import atomic_path
     from nmrtk.checkpoint import default_model, load_model
-    from nmrtk.evaluation import Plan, evaluate
+    from nmrtk.evaluation import evaluate
+    from nmrtk.evaluation_data import Plan
 
     with ExitStack() as files:
         # Opened before the work, so that a folder that cannot be written is found at once.
         opened = [(path, files.enter_context(atomic_path(path))) for path in outputs]
         loaded = load_model(model or default_model())
-        plan = Plan(data, split, baselines, baseline_data, limit or 0, draws, seed)
+        plan = Plan(data, split, baselines, assigned, limit or 0, draws, seed)
         with _progress() as on_progress:
             evaluation = evaluate(loaded, plan, on_progress)
         for path, temporary in opened:

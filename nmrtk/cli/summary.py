@@ -30,12 +30,20 @@ class Summary:
     def watch(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The rows, counted as they pass."""
         for row in rows:
-            self.count += 1
-            if "error" in row:
-                self._failed += 1
-                if len(self._errors) < _SHOWN:
-                    self._errors.append(f"  {row['error']}")
+            self.note(row.get("error", ""))
             yield row
+
+    def note(self, error: str) -> None:
+        """Count a row.
+
+        Args:
+            error: what is wrong with it, or an empty string.
+        """
+        self.count += 1
+        if error:
+            self._failed += 1
+            if len(self._errors) < _SHOWN:
+                self._errors.append(f"  {error}")
 
     def finish(self, *, strict: bool) -> None:
         """Tell of errors on stderr; end with exit code 1 if no row is good, or, if

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 @click.option("-C", "codec_options", multiple=True, metavar="NAME=VALUE", help="Its options.")
 @click.option("--backbone", help="Invertible backbone.")
 @click.option("-B", "backbone_options", multiple=True, metavar="NAME=VALUE", help="Its options.")
+@click.option(
+    "--start",
+    multiple=True,
+    metavar="MODEL",
+    help="Trained model that the encoder starts from; given again, a member of an ensemble.",
+)
 @click.option("--epochs", type=int, help="Passes over the training molecules, at the most.")
 @click.option("--seed", type=int, help="Of the weights and of the order of molecules.")
 @click.option(
@@ -109,6 +115,8 @@ def _recipe(path: Path | None, choices: dict[str, Any]) -> Recipe:
             default = Recipe.model_fields[kind].default.name
             old = tables.get(kind, {}).get("name", default)
             changes[kind] = {"name": choices[kind] or old, **options}
+    if choices["start"]:
+        changes["start"] = list(choices["start"])
     training = {key: choices[key] for key in ("epochs", "seed") if choices[key] is not None}
     if training:
         changes["training"] = training

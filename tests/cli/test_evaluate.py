@@ -76,6 +76,33 @@ def test_tables_on_stdout_and_both_reports(folder, tmp_path):
         assert text in result.stdout
 
 
+def test_lines_are_measured_in_ppm_and_as_a_code(folder, tmp_path):
+    recipe = Recipe(
+        encoder=Part(name="mpnn", hidden_dim=8, layers=1),
+        codec=Part(name="binary-128"),
+        backbone=Part(name="irevnet-flat", depth=2),
+    )
+    torch.manual_seed(0)
+    model = tmp_path / "model.safetensors"
+    save_model(model, build_model(recipe), recipe, Calibration(), {})
+    chosen = ["--model", model, "--data", folder / "data.h5", "--assigned", folder / "data.h5"]
+    output = tmp_path / "report.json"
+    result = nmrtk("evaluate", *chosen, "--draws", "2", "--baseline", "hose", "-o", output)
+    report = json.loads(output.read_text())
+    codes = {row["name"]: row for row in report["code"]["rows"]}
+    assert codes["model, code of its lines"]["tuned"]["micro_f1"] >= 0
+    lines = {(row["name"], row["group"]): row for row in report["lines"]["rows"]}
+    for name in ("model", "hose"):
+        usual = lines[name, "usual molecules"]
+        assert usual["score"] == lines[name, "all molecules"]["score"]
+        assert usual["mae_over_molecule"] <= usual["score"]["mae"]
+        assert set(usual["score"]["coverage"]) == {"0.5", "0.8", "0.95"}
+    assert [row["name"] for row in report["lines"]["atoms"]] == ["model", "hose"]
+    assert [row["name"] for row in report["lines"]["certainty"]] == ["model", "hose"]
+    assert report["assigned"] == str(folder / "data.h5")
+    assert "the least certain left out" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -83,8 +110,7 @@ def test_tables_on_stdout_and_both_reports(folder, tmp_path):
         (["--baseline", "meen"], 2, "Did you mean 'mean'?"),
         (["--draws", "1"], 2, "1 is not in the range x>=2"),
         (["-o", "report.pdf"], 2, "report.pdf: the report ends in .json or .md"),
-        (["--baseline-data", "x.h5"], 2, "only used by baselines that predict lines"),
-        (["--baseline", "hose", "--baseline-data", "x.h5"], 1, "x.h5 does not exist"),
+        (["--assigned", "x.h5"], 1, "x.h5 does not exist"),
     ],
 )
 def test_wrong_choices_end_in_one_line(folder, arguments, code, message):

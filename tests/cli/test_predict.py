@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from doubles import small_model
 
 from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.cli.main import cli
+from nmrtk.cli.predict import FORMAT_NAMES
 from nmrtk.formula import VECTOR_WIDTH
+from nmrtk.prediction_formats import FORMATS
 from nmrtk.recipe import Recipe
 
 
@@ -52,6 +55,54 @@ def test_files_in_and_out(nmrtk, tmp_path):
         table = list(csv.DictReader(file))
     assert [row["id"] for row in table] == ["ethanol", "ethanol", "bad", "3"]
     assert table[2]["error"].startswith("line 2")
+
+
+def test_formats_by_ending_and_by_name(nmrtk, tmp_path):
+    nmrtk("predict", "CCO", "xyz", "-o", tmp_path / "a.txt")
+    good, bad = (tmp_path / "a.txt").read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"1: 13C NMR δ \S+ \(CH\d\), \S+ \(CH\d\)\.", good)
+    assert bad.startswith("2: argument 2: 'xyz'")
+    assert nmrtk("predict", "CCO", "--format", "acs").stdout == good + "\n"
+    nmrtk("predict", "CCO", "N", "-o", tmp_path / "a.sdf")
+    assert (tmp_path / "a.sdf").read_text().count("$$$$") == 2
+    nmrtk("predict", "CCO", "--format", "jsonl", "-o", tmp_path / "a.any")
+    assert lines((tmp_path / "a.any").read_text())[0]["smiles"] == "CCO"
+
+
+def test_names_of_formats_are_those_that_exist():
+    assert list(FORMAT_NAMES) == list(FORMATS)
+
+
+def test_plot_beside_the_rows(nmrtk, tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures need nmrtk[report]")
+    result = nmrtk("predict", "CCO", "xyz", "N", "--plot", tmp_path / "a.svg")
+    assert len(lines(result.stdout)) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-1.svg", "a-3.svg"]
+    assert "end the name of a picture" in nmrtk("predict", "C", "--plot", "a.gif", code=2).stderr
+
+
+def test_long_files_go_to_workers_and_short_ones_do_not(nmrtk, tmp_path, monkeypatch):
+    asked = []
+
+    def render(model, structures, form, workers):
+        rows = list(structures)
+        asked.append((model, len(rows), form, workers))
+        return iter([(f"{row.smiles}\n", "" if row.id != "2" else "line 2: no") for row in rows])
+
+    monkeypatch.setattr("nmrtk.prediction_workers.render_in_workers", render)
+    monkeypatch.setattr("nmrtk.prediction_workers.LEAST_STRUCTURES", 3)
+    monkeypatch.setattr("nmrtk.prediction_workers.usual_workers", lambda: 2)
+    (tmp_path / "a.smi").write_text("C\nCC\nCCC\nCCCC\n")
+    result = nmrtk("predict", "--input", tmp_path / "a.smi", "--format", "acs")
+    assert asked.pop() == ("double", 4, "acs", 2)
+    assert result.stdout == "C\nCC\nCCC\nCCCC\n"
+    assert "1 of 4 structures" in result.stderr
+    (tmp_path / "a.smi").write_text("C\nCC\n")
+    assert len(lines(nmrtk("predict", "--input", tmp_path / "a.smi").stdout)) == 2
+    nmrtk("predict", "C", "CC", "CCC", "--workers", "0")
+    assert not asked
+    nmrtk("predict", "C", "--workers", "5")
+    assert asked.pop() == ("double", 1, "jsonl", 5)
 
 
 def test_standard_input(nmrtk):

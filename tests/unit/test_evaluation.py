@@ -9,9 +9,11 @@ from nmrtk import evaluation
 from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.dataset import DataSetWriter
 from nmrtk.errors import DataError, UsageError
-from nmrtk.evaluation import Plan, evaluate
+from nmrtk.evaluation import evaluate
+from nmrtk.evaluation_data import Plan
 from nmrtk.formula import VECTOR_WIDTH
 from nmrtk.interfaces import Baseline, Record
+from nmrtk.line_accuracy import ALL
 from nmrtk.molecule import inchikey, parse_smiles
 from nmrtk.nucleus import Nucleus
 from nmrtk.recipe import Part, Recipe, SplitChoice
@@ -105,6 +107,7 @@ def test_the_report_has_all_sections_and_says_what_it_is_about(loaded, data):
         "left_out": 1,
         "first_left_out": "heavy: element 80 is too heavy for this encoder",
         "train": 6,
+        "assigned": 6,
     }
     assert found["model"]["path"] == str(loaded.path)
     assert found["split"] == {"name": "test", "kind": "given", "seed": 0, "train_fraction": 0.8}
@@ -113,7 +116,7 @@ def test_the_report_has_all_sections_and_says_what_it_is_about(loaded, data):
     text = result.to_markdown()
     for table in result.tables():
         assert table.to_markdown() in text
-    assert len(result.tables()) == 6
+    assert len(result.tables()) == 9
     assert "arXiv 2602.03875" in text
     assert any("left out" in note for note in found["notes"])
     assert any("not the one that the model was trained on" in note for note in found["notes"])
@@ -133,7 +136,7 @@ def test_baselines_learn_from_train_and_are_measured_on_the_same_molecules(loade
     assert {example.id for example in Recorder.fitted} == train
     assert {example.id for example in LineRecorder.fitted} == train
     assert [row.name for row in result.code.rows][-2:] == ["mean", "hose"]
-    lines = {r.name: r.score.lines for r in result.lines.rows if r.multiplicity == "all"}
+    lines = {r.name: r.score.lines for r in result.lines.rows if r.group == ALL}
     assert lines["hose"] == lines["model"]
 
 
@@ -146,7 +149,7 @@ def test_assigned_records_come_from_molecules_of_train_alone(loaded, data, recor
     unassigned = spectrum_of_shifts("13C", first.spectrum.shifts)
     records.append(record(first, "train", spectra=(unassigned,)))
     assigned = write(tmp_path / "assigned.h5", records)
-    plan = Plan(data, baselines=("mean", "hose"), baseline_data=assigned, draws=2)
+    plan = Plan(data, baselines=("mean", "hose"), assigned=assigned, draws=2)
     found = document(loaded, plan)
     train = {e.id for i, e in enumerate(examples(CARBON)) if i % 3 == 0}
     assert sorted(example.id for example in LineRecorder.fitted) == sorted(train)
@@ -169,7 +172,7 @@ def test_skeletons_that_train_shares_with_another_split_are_not_learned_from(
         Record("line 8", "right", right, (twin,), split="test"),
     ]
     path = write(tmp_path / "careless.h5", records)
-    evaluate(loaded, Plan(path, baselines=("hose",), baseline_data=path, draws=2))
+    evaluate(loaded, Plan(path, baselines=("hose",), assigned=path, draws=2))
     learned = {example.id for example in LineRecorder.fitted}
     assert learned
     assert not learned & {"left", "right"}
@@ -179,12 +182,41 @@ def test_assigned_records_without_molecules_of_train_are_refused(loaded, data, r
     test = [e for i, e in enumerate(examples(CARBON)) if i % 3 == 2]
     other = write(tmp_path / "other.h5", [record(e, "train") for e in test])
     with pytest.raises(UsageError, match="holds no assigned 13C lines of molecules of the train"):
-        evaluate(loaded, Plan(data, baselines=("hose",), baseline_data=other, draws=2))
+        evaluate(loaded, Plan(data, baselines=("hose",), assigned=other, draws=2))
 
 
-def test_data_for_baselines_that_nobody_uses_is_refused(loaded, data, recorders):
-    with pytest.raises(UsageError, match="only used by baselines that predict lines"):
-        evaluate(loaded, Plan(data, baselines=("mean",), baseline_data=data))
+def test_assigned_records_of_the_split_show_errors_at_the_true_atoms(loaded, data, tmp_path):
+    # All molecules: those of other splits must not be looked at.
+    records = [record(e, "val") for e in examples(CARBON)]
+    assigned = write(tmp_path / "assigned.h5", records)
+    lines = evaluate(loaded, Plan(data, assigned=assigned, draws=2)).lines
+    own = evaluate(loaded, Plan(data, draws=2)).lines
+    (row,) = lines.atoms
+    assert row == own.atoms[0]
+    test = [e for i, e in enumerate(examples(CARBON)) if i % 3 == 2]
+    assert row.name == "model"
+    assert row.molecules == len(test)
+    assert row.score.lines == sum(len(e.spectrum.peaks) for e in test)
+    # Sorting is the assignment with the least error.
+    assert row.complete_mae >= row.complete_mae_sorted
+    assert "at their true atoms" in lines.tables()[1].title
+
+
+def test_assigned_records_without_molecules_of_the_split_are_refused(loaded, data, tmp_path):
+    train = [e for i, e in enumerate(examples(CARBON)) if i % 3 == 0]
+    other = write(tmp_path / "other.h5", [record(e, "test") for e in train])
+    with pytest.raises(UsageError, match="holds no assigned 13C lines of molecules of the test"):
+        evaluate(loaded, Plan(data, assigned=other, draws=2))
+
+
+def test_lines_are_told_apart_by_kind_of_molecule(loaded, data):
+    found = json.loads(evaluate(loaded, Plan(data, draws=2)).to_json())["lines"]
+    groups = {row["group"]: row for row in found["by_molecule"]}
+    spectra = found["spectra"]
+    assert groups["up to 16 heavy atoms"]["molecules"] == spectra
+    novelty = [row["molecules"] for name, row in groups.items() if name.startswith("similarity")]
+    assert sum(novelty) == spectra
+    assert groups["with O"]["molecules"] > 0
 
 
 @pytest.mark.parametrize(

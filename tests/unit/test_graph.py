@@ -68,6 +68,56 @@ def ring_category(size: int) -> int:
     return 0 if size == 0 else min(size - RING_SIZES[0], len(RING_SIZES)) + 1
 
 
+def plain_fields(molecule: Chem.Mol) -> tuple[list, list]:
+    """Fields of atoms, but for those of rings, and ends and fields of bonds, one by one."""
+    hybridisations = {"SP": 1, "SP2": 2, "SP3": 3, "SP3D": 4, "SP3D2": 5}
+    symbols = [a.GetSymbol() for a in molecule.GetAtoms()]
+    atoms = [
+        (
+            ELEMENTS.index(symbol) if symbol in ELEMENTS else len(ELEMENTS),
+            a.GetDegree(),
+            a.GetTotalNumHs(includeNeighbors=True),
+            max(a.GetFormalCharge() + 2, 0),
+            hybridisations.get(str(a.GetHybridization()), 0),
+            int(a.GetIsAromatic()),
+            a.GetNumRadicalElectrons(),
+        )
+        for symbol, a in zip(symbols, molecule.GetAtoms(), strict=True)
+    ]
+    orders = {1.0: 0, 2.0: 1, 3.0: 2, 1.5: 3}
+    bonds = [
+        (
+            b.GetBeginAtomIdx(),
+            b.GetEndAtomIdx(),
+            orders[b.GetBondTypeAsDouble()],
+            int(b.GetIsConjugated()),
+            ring_category(shortest_ring(molecule, b)),
+            {"STEREOE": 1, "STEREOZ": 2}.get(str(b.GetStereo()), 0),
+        )
+        for b in molecule.GetBonds()
+    ]
+    return [tuple(map(min, a, [c - 1 for c in ATOM_CARDINALITIES])) for a in atoms], bonds
+
+
+@pytest.mark.parametrize("smiles", SMILES)
+def test_the_fast_way_gives_what_the_plain_way_gives(smiles):
+    molecule = parse_smiles(smiles)
+    graph = molecular_graph(molecule)
+    atoms, bonds = plain_fields(molecule)
+    rings = len(RING_SIZES) + 1
+    assert [tuple(fields) for fields in graph.atoms[:, :-rings].tolist()] == atoms
+    expected = np.zeros((len(atoms), rings), dtype=int)
+    for begin, end, _, _, ring, _ in bonds:
+        if ring:
+            expected[[begin, end], ring - 1] += 1
+    assert (graph.atoms[:, -rings:] == np.minimum(expected, ATOM_CARDINALITIES[-1] - 1)).all()
+    for direction in (0, 1):
+        half = slice(direction * len(bonds), (direction + 1) * len(bonds))
+        ends = [graph.sources[half], graph.targets[half]][:: 1 if direction == 0 else -1]
+        found = zip(*(e.tolist() for e in ends), graph.bonds[half].tolist(), strict=True)
+        assert [(s, t, *fields) for s, t, fields in found] == bonds
+
+
 @pytest.mark.parametrize("smiles", SMILES)
 def test_shapes_and_ranges(smiles):
     molecule = parse_smiles(smiles)

@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from nmrtk.checkpoint import Calibration, LoadedModel
+from nmrtk.errors import PluginError
 from nmrtk.formula import VECTOR_WIDTH
 from nmrtk.interfaces import Encoded
 from nmrtk.model import ReversibleModel, build_model
 from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
+from nmrtk.options import options_of
+from nmrtk.plugins import components
 from nmrtk.prediction import predict_rows, source_indices
+from nmrtk.prediction_formats import FORMATS
 from nmrtk.recipe import Recipe, make_recipe
 from nmrtk.rows import StructureRow
 
@@ -159,17 +163,34 @@ def test_output_that_is_not_finite_costs_only_its_own_row():
     assert "not finite" in rows[1]["error"]
 
 
-@pytest.fixture(scope="module")
-def gin():
-    """The default encoder with weights that nobody trained."""
-    pytest.importorskip("nmrtk_dgl", reason="the default encoder needs nmrtk-dgl")
+def line_encoders():
+    """Names of the installed encoders that predict lines; those whose needs are missing too."""
+    for name, component in components("structure_encoders").items():
+        try:
+            if not component.load().predicts_lines:
+                continue
+        except PluginError:
+            pass  # Its own fixture skips and says so.
+        yield name
+
+
+@pytest.fixture(scope="module", params=line_encoders())
+def encoder_model(request):
+    """A small model with weights that nobody trained, for each encoder that predicts lines."""
     pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")
     pytest.importorskip("nmrtk_irevnet", reason="the default backbone is in nmrtk-irevnet")
-    torch.manual_seed(0)
+    try:
+        component_class = components("structure_encoders")[request.param].load()
+    except PluginError as error:
+        pytest.skip(str(error))
+    small = {"hidden_dim": 16, "layers": 2}
+    options = {key: small[key] for key in options_of(component_class) if key in small}
     tables = {
-        "encoder": {"name": "dgl-gin", "hidden_dim": 16, "layers": 2},
+        "encoder": {"name": request.param, **options},
+        "codec": {"name": "binary-128"},
         "backbone": {"name": "irevnet-flat", "depth": 2, "hidden_dim": 16},
     }
+    torch.manual_seed(0)
     model = build_model(make_recipe(tables, "test"))
     for parameter in model.parameters():
         # Layers that start at zero would hide what depends on what.
@@ -177,23 +198,95 @@ def gin():
     return loaded(model)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    st.sampled_from(SMILES),
-    st.randoms(use_true_random=False),
-    st.lists(st.sampled_from(SMILES), max_size=3),
+ODD = (
+    "[Na+].CC(=O)[O-]",
+    "CCO.O.Cl",
+    "[13CH3]C([2H])([2H])O",
+    "C[N+](C)(C)CC([O-])=O",
+    "C[CH]C",
+    "[CH2]",
+    "[C-]#[O+]",
+    "C[Se]C[Te]C",
+    "CC[Sn](C)(C)C",
+    "[Fe+2].[CH-]1C=CC=C1.[CH-]1C=CC=C1",
+    "[NH3][Pt]([NH3])(Cl)Cl",
+    "C[Og]",
+    "*CC",
+    "N",
+    "[He]",
+    "F[P-](F)(F)(F)(F)F",
+    "C/C=C\\C[C@H](F)Cl",
+    "C12C3C4C1C5C2C3C45",
+    "[NH3]->[BH3]",
+    "[H][H]",
+    "C" * 300,
+    "NCC(=O)" * 75 + "O",
+    "",
+    "   ",
+    "xyz",
+    "C(C)(C)(C)(C)C",
+    "CC>>CO",
+    "c1ccc1c",
 )
-def test_default_encoder_takes_atoms_in_any_order_and_company(gin, smiles, random, company):
-    molecule = Chem.MolFromSmiles(smiles)
+
+
+def test_every_structure_gets_a_prediction_or_says_why(encoder_model):
+    rows = list(predict_rows(encoder_model, ODD))
+    assert [row["smiles"] for row in rows] == list(ODD)
+    for row in rows:
+        for form in FORMATS.values():
+            assert form.render(row)
+        if "error" not in row:
+            carbons = parse_smiles(row["smiles"]).GetSubstructMatches(Chem.MolFromSmarts("[#6]"))
+            assert len(row["peaks"]) == len(carbons)
+    failed = {row["smiles"] for row in rows if "error" in row}
+    assert {"", "   ", "xyz", "C(C)(C)(C)(C)C", "CC>>CO", "c1ccc1c"} <= failed
+    assert not failed & {*ODD[:6], *ODD[20:22], "N"}
+
+
+def in_another_order(molecule, random):
+    """A SMILES whose atoms stand in another order, and for each its index in the molecule."""
     order = list(range(molecule.GetNumAtoms()))
     random.shuffle(order)
-    text = Chem.MolToSmiles(Chem.RenumberAtoms(molecule, order), canonical=False)
-    (alone,) = predict_rows(gin, [smiles])
-    *_, other = predict_rows(gin, [*company, text])
-    match = Chem.MolFromSmiles(text).GetSubstructMatch(molecule)
-    shifts = {peak["atoms"][0]: (peak["ppm"], peak["sigma"]) for peak in other["peaks"]}
+    other = Chem.RenumberAtoms(molecule, order)
+    text = Chem.MolToSmiles(other, canonical=False)
+    written = other.GetProp("_smilesAtomOutputOrder").strip("[],").split(",")
+    return text, [order[int(index)] for index in written]
+
+
+@settings(max_examples=25)
+@given(
+    st.sampled_from(SMILES + ODD[:18]),
+    st.randoms(use_true_random=False),
+    st.lists(st.sampled_from(SMILES + ODD[:18]), max_size=3),
+)
+def test_atoms_in_any_order_and_any_company(encoder_model, smiles, random, company):
+    text, places = in_another_order(parse_smiles(smiles), random)
+    (alone,) = predict_rows(encoder_model, [smiles])
+    *_, other = predict_rows(encoder_model, [*company, text])
+    assert ("error" in alone) == ("error" in other)
+    if "error" in alone:
+        return
+    lines = {places[peak["atoms"][0]]: peak for peak in other["peaks"]}
+    assert len(lines) == len(alone["peaks"])
     for peak in alone["peaks"]:
-        assert (peak["ppm"], peak["sigma"]) == pytest.approx(
-            shifts[match[peak["atoms"][0]]], abs=0.02
-        )
+        line = lines[peak["atoms"][0]]
+        assert line["multiplicity"] == peak["multiplicity"]
+        assert (line["ppm"], line["sigma"]) == pytest.approx((peak["ppm"], peak["sigma"]), abs=0.02)
     assert other["code"] == pytest.approx(alone["code"], abs=1e-3)
+
+
+def test_large_molecules_go_through_the_model_in_portions(monkeypatch):
+    sizes = []
+    model = loaded()
+    monkeypatch.setattr("nmrtk.prediction._MOST_ATOMS", 10)
+    forward = model.model.encoder.forward
+    monkeypatch.setattr(
+        model.model.encoder,
+        "forward",
+        lambda batch: sizes.append(len(batch.numbers)) or forward(batch),
+    )
+    structures = ["C" * 4, "xyz", "C" * 6, "C", "C" * 30, "C" * 10]
+    rows = list(predict_rows(model, structures))
+    assert sizes == [10, 1, 30, 10]
+    assert [len(row.get("peaks", [])) for row in rows] == [4, 0, 6, 1, 30, 10]

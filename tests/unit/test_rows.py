@@ -13,7 +13,7 @@ from rdkit import Chem
 
 from nmrtk.errors import DataError, UsageError
 from nmrtk.nucleus import Nucleus
-from nmrtk.row_output import RowWriter
+from nmrtk.row_output import JSON_LINES, RowWriter, csv_format, output_format
 from nmrtk.rows import query_row, read_queries, read_structures
 
 CARBON = Nucleus.parse("13C")
@@ -173,12 +173,11 @@ def test_queries_from_tables_and_text(tmp_path):
 
 
 def writer(output, source=None):
-    return RowWriter(
-        str(output),
-        source=source,
-        columns=("id", "value"),
-        flatten=lambda row: [{"id": row["id"], "value": v} for v in row["values"]],
+    table = csv_format(
+        ("id", "value"), lambda row: [{"id": row["id"], "value": v} for v in row["values"]]
     )
+    form = output_format(str(output), source, {".jsonl": JSON_LINES, ".csv": table})
+    return RowWriter(str(output), form)
 
 
 def test_rows_are_on_disk_as_soon_as_they_are_written(tmp_path):

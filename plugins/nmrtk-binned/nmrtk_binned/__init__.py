@@ -1,15 +1,20 @@
-"""Spectra as bins that hold a line or not."""
+"""Spectra as bins: what lies in each of them."""
 
 from nmrtk import Component, hookimpl
 
 
 @hookimpl
 def spectrum_codecs() -> list[Component]:
-    """The codec of the seed paper."""
+    """The codec of the seed paper, and one that resolves ppm."""
     return [
         Component(
             "binary-128",
-            "nmrtk_binned.codec:BinaryCodec",
+            "nmrtk_binned.binary:BinaryCodec",
             "bits of 1.6 ppm that say where lines are, 128 from 0 ppm for 13C",
-        )
+        ),
+        Component(
+            "counts-128",
+            "nmrtk_binned.counts:CountsCodec",
+            "how many lines are where, at two knots for each bin of binary-128",
+        ),
     ]

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmrtk.errors import ConfigurationError
+from nmrtk.graph_encoder import BondTable, check_option, update_network
 from nmrtk.nucleus import Nucleus
 from nmrtk_dgl.backend import DGLGraph, ops
-from nmrtk_dgl.encoder import BondTable, GraphEncoder, check_option, update_network
+from nmrtk_dgl.encoder import DglEncoder
 
 _NEGATIVE_SLOPE = 0.2
 
@@ -49,7 +50,7 @@ class AttentionConvolution(nn.Module):
         return update
 
 
-class GatEncoder(GraphEncoder):
+class GatEncoder(DglEncoder):
     """Graph attention network with bonds.
 
     Args:
@@ -58,6 +59,7 @@ class GatEncoder(GraphEncoder):
         layers: number of convolutions; a shift depends on atoms up to so many bonds away.
         heads: number of attentions side by side.
         dropout: share of the entries set to zero in training.
+        members: number of networks in the ensemble.
         pooled_dim: number of learned features.
         descriptor_dim: number of fixed features: counts of atom environments.
 
@@ -73,22 +75,27 @@ class GatEncoder(GraphEncoder):
         layers: int = 5,
         heads: int = 4,
         dropout: float = 0.0,
+        members: int = 1,
         pooled_dim: int = 16,
         descriptor_dim: int = 256,
     ) -> None:
-        check_option("hidden_dim", hidden_dim, 1, 4096)
-        check_option("layers", layers, 1, 64)
         check_option("heads", heads, 1, hidden_dim)
         if hidden_dim % heads:
             raise ConfigurationError(
                 f"hidden_dim={hidden_dim} is not a multiple of heads={heads}: each head takes an "
                 "equal share of the states"
             )
+        self._heads = heads
         super().__init__(
             nucleus,
-            [AttentionConvolution(hidden_dim, heads) for _ in range(layers)],
             hidden_dim=hidden_dim,
+            layers=layers,
             dropout=dropout,
+            members=members,
             pooled_dim=pooled_dim,
             descriptor_dim=descriptor_dim,
         )
+
+    def convolution(self, hidden_dim: int) -> AttentionConvolution:
+        """Attention to the neighbours."""
+        return AttentionConvolution(hidden_dim, self._heads)

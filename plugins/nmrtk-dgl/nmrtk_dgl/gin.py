@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nmrtk.graph_encoder import BondTable, update_network
 from nmrtk.nucleus import Nucleus
 from nmrtk_dgl.backend import DGLGraph, ops
-from nmrtk_dgl.encoder import BondTable, GraphEncoder, check_option, update_network
+from nmrtk_dgl.encoder import DglEncoder
 
 
 class GineConvolution(nn.Module):
@@ -35,7 +36,7 @@ class GineConvolution(nn.Module):
         return update
 
 
-class GinEncoder(GraphEncoder):
+class GinEncoder(DglEncoder):
     """Graph isomorphism network with bonds.
 
     Args:
@@ -43,6 +44,7 @@ class GinEncoder(GraphEncoder):
         hidden_dim: width of the states of atoms.
         layers: number of convolutions; a shift depends on atoms up to so many bonds away.
         dropout: share of the entries set to zero in training.
+        members: number of networks in the ensemble.
         pooled_dim: number of learned features.
         descriptor_dim: number of fixed features: counts of atom environments.
 
@@ -57,16 +59,20 @@ class GinEncoder(GraphEncoder):
         hidden_dim: int = 128,
         layers: int = 5,
         dropout: float = 0.0,
+        members: int = 1,
         pooled_dim: int = 16,
         descriptor_dim: int = 256,
     ) -> None:
-        check_option("hidden_dim", hidden_dim, 1, 4096)
-        check_option("layers", layers, 1, 64)
         super().__init__(
             nucleus,
-            [GineConvolution(hidden_dim) for _ in range(layers)],
             hidden_dim=hidden_dim,
+            layers=layers,
             dropout=dropout,
+            members=members,
             pooled_dim=pooled_dim,
             descriptor_dim=descriptor_dim,
         )
+
+    def convolution(self, hidden_dim: int) -> GineConvolution:
+        """Sum over the neighbours."""
+        return GineConvolution(hidden_dim)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nmrtk_binned.codec import BinaryCodec
+from nmrtk_binned.binary import BinaryCodec
 from torch import Tensor
 
 from nmrtk.errors import SpectrumError, UsageError

@@ -10,12 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmrtk.environments import environment_counts
 from nmrtk.errors import MoleculeError
 from nmrtk.graph import ATOM_CARDINALITIES, molecular_graph
 from nmrtk.molecule import Molecule
 from nmrtk.nucleus import Nucleus
 from nmrtk.site_classes import site_classes
-from nmrtk_dgl.descriptor import environment_counts
+
+ATOM_ROWS = sum(ATOM_CARDINALITIES)
+"""Number of categories of all atom fields together: values of `GraphBatch.atoms` are below it."""
 
 _ATOM_OFFSETS = torch.tensor([0, *np.cumsum(ATOM_CARDINALITIES)[:-1]])
 

@@ -12,17 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from nmrtk.errors import SpectrumError, UsageError
+from nmrtk.errors import UsageError
 from nmrtk.interfaces import AtomLines, SpectrumCodec
-from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
+from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Peak, Spectrum
+from nmrtk_binned.grid import CARBON_BIN_WIDTH, CARBON_START, Grid, require_positive
 
-_CARBON_START = 0.0
-_CARBON_BIN_WIDTH = 1.6
-
-# Tables give shifts to 0.1 or 0.01 ppm, so many lie exactly on an edge, and 4.8 / 1.6 is less
-# than 3 in binary: without this part of a bin they would fall on either side by chance.
-_EDGE_TOLERANCE = 1e-6
+_NAME = "binary-128"
 
 _NOISE_FLOOR = 1e-4
 """Probability of a line where none is predicted, and of none where one is certain."""
@@ -75,8 +71,8 @@ class BinaryCodec(SpectrumCodec):
         self,
         nucleus: Nucleus,
         *,
-        start: float = _CARBON_START,
-        bin_width: float = _CARBON_BIN_WIDTH,
+        start: float = CARBON_START,
+        bin_width: float = CARBON_BIN_WIDTH,
         bins: int = 128,
         loss: Literal["distance", "plain"] = "plain",
         positive_weight: float = 1.0,
@@ -85,27 +81,15 @@ class BinaryCodec(SpectrumCodec):
         logit_center: float = 0.0,
     ) -> None:
         super().__init__(nucleus)
-        is_default = (start, bin_width) == (_CARBON_START, _CARBON_BIN_WIDTH)
-        if str(nucleus) != DEFAULT_NUCLEUS and is_default:
-            raise UsageError(
-                f"binary-128: {bins} bins of {bin_width:g} ppm from {start:g} ppm are made for "
-                f"{DEFAULT_NUCLEUS}; for {nucleus} set start and bin_width"
-            )
-        if not math.isfinite(start):
-            raise UsageError(f"binary-128: start is {start}, it must be a finite number of ppm")
-        _require_positive("bin_width", bin_width)
-        _require_positive("positive_weight", positive_weight)
-        _require_positive("logit_scale", logit_scale)
-        if bins < 2:
-            raise UsageError(f"binary-128: bins is {bins}, at least 2 are needed")
+        self.grid = Grid(_NAME, nucleus, start, bin_width, bins)
+        require_positive(_NAME, "positive_weight", positive_weight)
+        require_positive(_NAME, "logit_scale", logit_scale)
         if loss not in ("distance", "plain"):
-            raise UsageError(f"binary-128: loss is {loss!r}, allowed are 'distance' and 'plain'")
+            raise UsageError(f"{_NAME}: loss is {loss!r}, allowed are 'distance' and 'plain'")
         if levels not in ("measured", "bits"):
-            raise UsageError(f"binary-128: levels is {levels!r}, allowed are 'measured' and 'bits'")
+            raise UsageError(f"{_NAME}: levels is {levels!r}, allowed are 'measured' and 'bits'")
         if not math.isfinite(logit_center):
-            raise UsageError(
-                f"binary-128: logit_center is {logit_center}, it must be a finite number"
-            )
+            raise UsageError(f"{_NAME}: logit_center is {logit_center}, it must be a finite number")
         self.start = start
         self.bin_width = bin_width
         self.bins = bins
@@ -133,15 +117,9 @@ class BinaryCodec(SpectrumCodec):
         Raises:
             SpectrumError: the spectrum is of another nucleus or has no lines.
         """
-        if spectrum.nucleus != str(self.nucleus):
-            raise SpectrumError(
-                f"a {spectrum.nucleus} spectrum was given to a codec for {self.nucleus}"
-            )
-        if not spectrum.peaks:
-            raise SpectrumError(f"the {spectrum.nucleus} spectrum has no lines")
-        position = (np.array(spectrum.shifts) - self.start) / self.bin_width + _EDGE_TOLERANCE
+        bins = np.floor(self.grid.positions(spectrum)).astype(np.int64)
         target = np.zeros(self.bins, dtype=np.float32)
-        target[np.clip(np.floor(position), 0, self.bins - 1).astype(np.int64)] = 1.0
+        target[np.clip(bins, 0, self.bins - 1)] = 1.0
         return target
 
     def loss(self, code: Tensor, target: Tensor) -> Tensor:
@@ -271,8 +249,3 @@ def _bins_to_nearest(occupied: Tensor) -> Tensor:
     left = torch.where(occupied, index, -bins).cummax(-1).values
     right = torch.where(occupied, index, 2 * bins).flip(-1).cummin(-1).values.flip(-1)
     return torch.minimum(index - left, right - index)
-
-
-def _require_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise UsageError(f"binary-128: {name} is {value:g}, it must be positive")

@@ -1,0 +1,89 @@
+"""The encoder `mpnn`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmrtk.graph_batch import GraphBatch
+from nmrtk.graph_encoder import BondTable, GraphEncoder, update_network
+from nmrtk.nucleus import Nucleus
+from nmrtk_mpnn.layers import LayerGraph, all_atoms, shared
+
+
+class GatedConvolution(nn.Module):
+    """u_i -> mlp(u_i + sum over neighbours j of relu(u_j * gate_ij + offset_ij)).
+
+    Gate and offset are embeddings of the bond: a bond decides which channels of a neighbour pass.
+    There is no linear map before the message, so that nearly all multiplications are those of the
+    atoms' own networks, which run at the full speed of the machine.
+
+    Args:
+        dim: width of the states.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gates = BondTable(dim)
+        self.offsets = BondTable(dim)
+        self.update = update_network(dim)
+
+    def forward(self, graph: LayerGraph, states: Tensor, bonds: Tensor) -> Tensor:
+        """States (A, dim) and kinds of bonds (E,) -> (A, dim)."""
+        own = states
+        if graph.kept is not None:
+            own, bonds = states[graph.atoms], bonds[graph.kept]
+        neighbours = functional.embedding(graph.sources, states)
+        messages = torch.relu(torch.addcmul(self.offsets(bonds), neighbours, self.gates(bonds)))
+        update: Tensor = self.update(own.index_add(0, graph.targets, messages))
+        return update if graph.kept is None else functional.embedding(graph.environments, update)
+
+
+class MpnnEncoder(GraphEncoder):
+    """Gated message passing in plain torch: needs no graph library, runs wherever torch does.
+
+    Args:
+        nucleus: whose lines are predicted.
+        hidden_dim: width of the states of atoms.
+        layers: number of convolutions; a shift depends on atoms up to so many bonds away.
+        dropout: share of the entries set to zero in training.
+        members: number of networks in the ensemble.
+        pooled_dim: number of learned features.
+        descriptor_dim: number of fixed features: counts of atom environments.
+
+    Raises:
+        ConfigurationError: an option is out of range.
+    """
+
+    def __init__(
+        self,
+        nucleus: Nucleus,
+        *,
+        hidden_dim: int = 256,
+        layers: int = 6,
+        dropout: float = 0.1,
+        members: int = 1,
+        pooled_dim: int = 16,
+        descriptor_dim: int = 256,
+    ) -> None:
+        super().__init__(
+            nucleus,
+            hidden_dim=hidden_dim,
+            layers=layers,
+            dropout=dropout,
+            members=members,
+            pooled_dim=pooled_dim,
+            descriptor_dim=descriptor_dim,
+        )
+
+    def graphs(self, batch: GraphBatch) -> list[LayerGraph]:
+        """Bonds for each layer. Outside training, atoms with the same surroundings as far as a
+        layer sees are computed once.
+        """
+        # In training dropout makes molecules differ.
+        return all_atoms(batch, self.layers) if self.training else shared(batch, self.layers)
+
+    def convolution(self, hidden_dim: int) -> GatedConvolution:
+        """Neighbours behind gates."""
+        return GatedConvolution(hidden_dim)
