@@ -96,11 +96,10 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on another device."""
-        moved = {
-            field.name: None if value is None else value.to(device)
-            for field in fields(self)
-            for value in [getattr(self, field.name)]
-        }
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = None if value is None else value.to(device)
         return Batch(**moved)
 
     def matched(self, lines: AtomLines) -> tuple[Tensor, Tensor]:
@@ -169,7 +168,7 @@ def collate(
         for example, pick in zip(examples, picks or [0] * len(examples), strict=True)
     ]
     lines = [spectrum.lines for spectrum in spectra]
-    sizes = [1 + int(one.site_groups.max(initial=0)) for one in lines]
+    sizes = np.array([1 + int(one.site_groups.max(initial=0)) for one in lines], np.int64)
     offsets = np.cumsum(sizes) - sizes
     line_counts = [len(one.shifts) for one in lines]
     features = [example.features for example in examples if example.features is not None]

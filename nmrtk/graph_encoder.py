@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -67,11 +67,8 @@ class GraphNetwork(nn.Module):
         (B, pooled_dim).
         """
         states = self.atom_states(graphs, batch)
-        at_sites = states[batch.sites]
-        correction = self.shift_head(at_sites, batch.site_molecules)[:, 0]
-        # The scale learns from what the shifts get wrong, but does not shape the states.
-        width = functional.softplus(self.scale_head(at_sites.detach(), batch.site_molecules)[:, 0])
-        return correction, _LEAST_SCALE + _FIRST_SCALE * width, self._pool(states, batch)
+        correction, scale = self.read_out(states[batch.sites], batch.site_molecules)
+        return correction, scale, self.pool(self.pooling(states), batch)
 
     def atom_states(self, graphs: Sequence[Any], batch: GraphBatch) -> Tensor:
         """Normed states of all layers side by side, (A, (layers + 1) * hidden_dim)."""
@@ -83,8 +80,15 @@ class GraphNetwork(nn.Module):
             states.append(norm(residual))
         return torch.cat(states, dim=1)
 
-    def _pool(self, states: Tensor, batch: GraphBatch) -> Tensor:
-        atoms: Tensor = self.pooling(states)
+    def read_out(self, states: Tensor, molecules: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrections and scales (N,) from joined states (N, J) of atoms of molecules (N,)."""
+        correction = self.shift_head(states, molecules)[:, 0]
+        # The scale learns from what the shifts get wrong, but does not shape the states.
+        width = functional.softplus(self.scale_head(states.detach(), molecules)[:, 0])
+        return correction, _LEAST_SCALE + _FIRST_SCALE * width
+
+    def pool(self, atoms: Tensor, batch: GraphBatch) -> Tensor:
+        """Means (B, pooled_dim) of what pooling makes of atoms (A, pooled_dim)."""
         sums = atoms.new_zeros(len(batch), atoms.shape[1])
         sums = sums.index_add(0, batch.atom_molecules, atoms)
         # Not normed: a norm would put features on a surface, where they have no density.
@@ -165,6 +169,9 @@ class GraphEncoder(StructureEncoder):
 
     predicts_lines = True
 
+    network: ClassVar[type[GraphNetwork]] = GraphNetwork
+    """What the ensemble is made of."""
+
     def __init__(
         self,
         nucleus: Nucleus,
@@ -189,7 +196,7 @@ class GraphEncoder(StructureEncoder):
                 "gives an equal share of the features"
             )
         self.networks = nn.ModuleList(
-            GraphNetwork(
+            self.network(
                 [self.convolution(hidden_dim) for _ in range(layers)],
                 hidden_dim,
                 dropout,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
+from nmrtk import __version__
 from nmrtk.molecule import Molecule, parse_smiles
 from nmrtk.predicted import PredictedSpectrum
 from nmrtk.prediction import source_indices
@@ -22,8 +23,9 @@ def sd_record(prediction: PredictedSpectrum) -> str:
 
     `Spectrum 13C 0` is what nmrshiftdb2 writes, `shift;intensity and multiplicity;atom|` with
     atoms counted from 0. The lists `atom.dprop.shift_13C` and `atom.dprop.sigma_13C` have a value
-    for each atom; RDKit reads them as properties of the atoms. A structure that could not be
-    predicted is a record without atoms that says why.
+    for each atom; RDKit reads them as properties of the atoms. `Program` marks the spectrum as
+    calculated, as in nmrshiftdb2, so that no import takes it for a measured one. A structure that
+    could not be predicted is a record without atoms that says why.
     """
     if prediction.error:
         return _record(Chem.Mol(), prediction, {"error": prediction.error})
@@ -43,6 +45,7 @@ def sd_record(prediction: PredictedSpectrum) -> str:
     items = {"SMILES": prediction.smiles}
     if lines:
         # Lines of the file have a limit; readers join them.
+        items["Program"] = f"0:nmrtk {__version__}"
         items[f"Spectrum {nucleus} 0"] = textwrap.fill(" ".join(lines), _WIDTH).replace(" ", "")
         items[f"atom.dprop.shift_{nucleus}"] = textwrap.fill(" ".join(shifts), _WIDTH)
         items[f"atom.dprop.sigma_{nucleus}"] = textwrap.fill(" ".join(sigmas), _WIDTH)

@@ -211,9 +211,11 @@ def read_back(tmp_path, *records):
 
 
 @pytest.mark.parametrize("smiles", SMILES[:-1])
-def test_sd_records_can_be_imported(tmp_path, smiles):
+def test_sd_records_are_those_of_nmrshiftdb2(tmp_path, smiles):
     prediction = PredictedSpectrum.of_row(row_of(smiles, "compound"))
-    (record,) = read_back(tmp_path, sd_record(prediction))
+    # Without its mark, the reader takes the spectrum for a measured one.
+    text = re.sub(r">  <Program>.*?\n\n", "", sd_record(prediction), flags=re.DOTALL)
+    (record,) = read_back(tmp_path, text)
     assert record.id == "compound"
     assert record.problems == ()
     assert Chem.MolToSmiles(record.molecule) == Chem.CanonSmiles(smiles)
@@ -224,6 +226,12 @@ def test_sd_records_can_be_imported(tmp_path, smiles):
     # Shifts fall with the atom, and the record keeps the order of the SMILES.
     by_shift = sorted(spectrum.peaks, key=lambda p: -p.ppm)
     assert [p.atoms[0] for p in by_shift] == carbons
+
+
+def test_predictions_are_not_imported_as_measured(tmp_path):
+    (record,) = read_back(tmp_path, sd_record(PredictedSpectrum.of_row(row_of("CCO"))))
+    assert record.spectra == ()
+    assert "calculated" in record.problems[0]
 
 
 @pytest.mark.parametrize("smiles", SMILES)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nmrtk.graph_batch import GraphBatch
-from nmrtk.graph_encoder import BondTable, GraphEncoder, update_network
+from nmrtk.graph_encoder import BondTable, GraphEncoder, GraphNetwork, update_network
 from nmrtk.nucleus import Nucleus
 from nmrtk_mpnn.layers import LayerGraph, all_atoms, shared
 
@@ -30,14 +32,42 @@ class GatedConvolution(nn.Module):
         self.update = update_network(dim)
 
     def forward(self, graph: LayerGraph, states: Tensor, bonds: Tensor) -> Tensor:
-        """States (A, dim) and kinds of bonds (E,) -> (A, dim)."""
+        """States (N, dim) of the layer before and kinds of bonds (E,) -> (U, dim)."""
         own = states
-        if graph.kept is not None:
-            own, bonds = states[graph.atoms], bonds[graph.kept]
+        if graph.shares:
+            own, bonds = functional.embedding(graph.own, states), bonds[graph.bonds]
         neighbours = functional.embedding(graph.sources, states)
         messages = torch.relu(torch.addcmul(self.offsets(bonds), neighbours, self.gates(bonds)))
         update: Tensor = self.update(own.index_add(0, graph.targets, messages))
-        return update if graph.kept is None else functional.embedding(graph.environments, update)
+        return update
+
+
+class MpnnNetwork(GraphNetwork):
+    """A network that computes what atoms have in common once, except in training."""
+
+    def forward(
+        self, graphs: Sequence[LayerGraph], batch: GraphBatch
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `GraphNetwork`."""
+        if not graphs[-1].shares:
+            return super().forward(graphs, batch)
+        residual = self.atom_embedding(batch.atoms)
+        states = [self.norms[0](residual)]
+        for convolution, norm, graph in zip(self.convolutions, self.norms[1:], graphs, strict=True):
+            update = convolution(graph, states[-1], batch.bonds)
+            residual = functional.embedding(graph.own, residual) + update
+            states.append(norm(residual))
+
+        last = graphs[-1]
+        rows = [last.atoms, *(graph.environments[last.atoms] for graph in graphs)]
+        joined = torch.cat(
+            [functional.embedding(row, one) for row, one in zip(rows, states, strict=True)], dim=1
+        )
+        sites = last.environments[batch.sites]
+        needed, places = torch.unique(sites, return_inverse=True)
+        correction, scale = self.read_out(joined[needed], needed)
+        pooled = functional.embedding(last.environments, self.pooling(joined))
+        return correction[places], scale[places], self.pool(pooled, batch)
 
 
 class MpnnEncoder(GraphEncoder):
@@ -55,6 +85,8 @@ class MpnnEncoder(GraphEncoder):
     Raises:
         ConfigurationError: an option is out of range.
     """
+
+    network = MpnnNetwork
 
     def __init__(
         self,
