@@ -14,7 +14,7 @@ PIP_INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
 SOURCES := nmrtk plugins benchmarks docs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench clean
+.PHONY: help install demo test lint format docs train-13c bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ format: $(STAMP) ## Rewrite the sources in the format that lint asks for
 docs: $(STAMP) ## Make docs/cli.md, docs/hooks.md and the picture anew
 	@$(BIN)/python docs/make_reference.py
 	@$(BIN)/python docs/make_picture.py
+
+train-13c: $(STAMP) ## Make the shipped 13C model from the measured data (two hours)
+	@$(BIN)/python plugins/nmrtk-model-13c/build_model.py --data ../shared/data --work build/13c
 
 bench: $(STAMP) ## Print the tables of benchmarks/ that need no data but what ships
 	@$(BIN)/python benchmarks/startup.py
