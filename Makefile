@@ -53,7 +53,7 @@ docs: $(STAMP) ## Make docs/cli.md, docs/hooks.md and the picture anew
 	@$(BIN)/python docs/make_reference.py
 	@$(BIN)/python docs/make_picture.py
 
-train-13c: $(STAMP) ## Make the shipped 13C model from the measured data (two hours)
+train-13c: $(STAMP) ## Make the shipped 13C model from the measured data (hours)
 	@$(BIN)/python plugins/nmrtk-model-13c/build_model.py --data ../shared/data --work build/13c
 
 bench: $(STAMP) ## Print the tables of benchmarks/ that need no data but what ships

@@ -176,12 +176,12 @@ class GraphEncoder(StructureEncoder):
         self,
         nucleus: Nucleus,
         *,
-        hidden_dim: int,
-        layers: int,
-        dropout: float,
-        members: int,
-        pooled_dim: int,
-        descriptor_dim: int,
+        hidden_dim: int = 128,
+        layers: int = 5,
+        dropout: float = 0.0,
+        members: int = 1,
+        pooled_dim: int = 16,
+        descriptor_dim: int = 256,
     ) -> None:
         super().__init__(nucleus)
         check_option("hidden_dim", hidden_dim, 1, 4096)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from nmrtk.graph_encoder import BondTable, update_network
-from nmrtk.nucleus import Nucleus
 from nmrtk_dgl.backend import DGLGraph, ops
 from nmrtk_dgl.encoder import DglEncoder
 
@@ -51,27 +50,6 @@ class GinEncoder(DglEncoder):
     Raises:
         ConfigurationError: an option is out of range.
     """
-
-    def __init__(
-        self,
-        nucleus: Nucleus,
-        *,
-        hidden_dim: int = 128,
-        layers: int = 5,
-        dropout: float = 0.0,
-        members: int = 1,
-        pooled_dim: int = 16,
-        descriptor_dim: int = 256,
-    ) -> None:
-        super().__init__(
-            nucleus,
-            hidden_dim=hidden_dim,
-            layers=layers,
-            dropout=dropout,
-            members=members,
-            pooled_dim=pooled_dim,
-            descriptor_dim=descriptor_dim,
-        )
 
     def convolution(self, hidden_dim: int) -> GineConvolution:
         """Sum over the neighbours."""

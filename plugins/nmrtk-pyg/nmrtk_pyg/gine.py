@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from nmrtk.graph_batch import GraphBatch
 from nmrtk.graph_encoder import BondTable, GraphEncoder, update_network
-from nmrtk.nucleus import Nucleus
 from nmrtk_pyg.backend import MessagePassing
 
 
@@ -79,27 +78,6 @@ class GineEncoder(GraphEncoder):
     Raises:
         ConfigurationError: an option is out of range.
     """
-
-    def __init__(
-        self,
-        nucleus: Nucleus,
-        *,
-        hidden_dim: int = 128,
-        layers: int = 5,
-        dropout: float = 0.0,
-        members: int = 1,
-        pooled_dim: int = 16,
-        descriptor_dim: int = 256,
-    ) -> None:
-        super().__init__(
-            nucleus,
-            hidden_dim=hidden_dim,
-            layers=layers,
-            dropout=dropout,
-            members=members,
-            pooled_dim=pooled_dim,
-            descriptor_dim=descriptor_dim,
-        )
 
     def convolution(self, hidden_dim: int) -> GineConvolution:
         """Sum over the neighbours."""
