@@ -10,7 +10,7 @@ from types import FunctionType
 
 import click
 
-from nmrtk import elucidation, hookspecs, interfaces, plugins
+from nmrtk import hookspecs, interfaces, inversion, plugins, query
 from nmrtk.cli.main import cli
 
 DOCS = Path(__file__).parent
@@ -31,8 +31,8 @@ VALUES = (
     interfaces.Encoded,
     interfaces.Record,
     interfaces.BadRecord,
-    elucidation.Query,
-    elucidation.Inversion,
+    query.Query,
+    inversion.Inversion,
 )
 
 CLI_HEAD = """\
@@ -48,8 +48,8 @@ row with an `error`; the others go on. The rows themselves are in [formats.md](f
 HOOKS_HEAD = """\
 # Hooks and contracts
 
-Made from `nmrtk/hookspecs.py`, `nmrtk/interfaces.py` and `nmrtk/elucidation.py` by `make docs`; a
-test fails when this page and the sources differ. How to write a plugin is in
+Made from `nmrtk/hookspecs.py`, `nmrtk/interfaces.py`, `nmrtk/query.py` and `nmrtk/inversion.py` by
+`make docs`; a test fails when this page and the sources differ. How to write a plugin is in
 [plugins.md](plugins.md).
 
 A hook returns a list of `nmrtk.Component(name, "module:Class", summary)`. The class implements

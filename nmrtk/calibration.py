@@ -15,6 +15,8 @@ from nmrtk.batch import Batch, PreparedExample, collate
 from nmrtk.checkpoint import Calibration
 from nmrtk.interfaces import SpectrumCodec
 from nmrtk.model import Prediction, ReversibleModel
+from nmrtk.score_errors import fit_errors
+from nmrtk.score_settings import ScoreSettings
 from nmrtk.scoring import best_threshold
 
 COVERAGE, COVERAGE_SIGMAS = 0.8, 1.28
@@ -55,26 +57,31 @@ def calibrate(model: ReversibleModel, examples: Sequence[PreparedExample]) -> Ca
     Returns:
         The calibration; where the encoder predicts no lines, sigmas stay as the codec gives them.
     """
-    ratios, codes, targets = [], [], []
+    errors, scales, codes, targets = [], [], [], []
     for batch, prediction in predict_prepared(model, examples):
         codes.append(prediction.code)
         targets.append(batch.target)
         if prediction.lines is not None and len(batch.line_shifts):
             shift, scale = batch.matched(prediction.lines)
-            ratios.append(((shift - batch.line_shifts).abs() / scale).cpu())
+            errors.append((shift - batch.line_shifts).abs().double().cpu())
+            scales.append(scale.double().cpu())
     code, target = torch.cat(codes), torch.cat(targets)
     model.mean_code.copy_(code.mean(0))
     model.codec.fit_embedding(code, target)
     temperature, none_log_odds = _fit_posterior(model, code[:POOL_SIZE], target[:POOL_SIZE])
+    sigma_factor, score = 1.0, ScoreSettings()
+    if errors:
+        error, width = torch.cat(errors).numpy(), torch.cat(scales).numpy()
+        sigma_factor = float(np.quantile(error / width, COVERAGE) / COVERAGE_SIGMAS)
+        score = fit_errors(error, width, score)
     return Calibration(
-        sigma_factor=float(np.quantile(torch.cat(ratios), COVERAGE) / COVERAGE_SIGMAS)
-        if ratios
-        else 1.0,
+        sigma_factor=sigma_factor,
         temperature=temperature,
         none_log_odds=none_log_odds,
         occupancy_threshold=best_threshold(
             model.codec.occupancy(code).cpu().numpy(), model.codec.occupied(target).cpu().numpy()
         ),
+        score=score,
     )
 
 

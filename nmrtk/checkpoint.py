@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from nmrtk.model import ReversibleModel, build_model
 from nmrtk.nucleus import DEFAULT_NUCLEUS
 from nmrtk.plugins import components, registry
 from nmrtk.recipe import Recipe, make_recipe
+from nmrtk.score_settings import ScoreSettings
 
 if TYPE_CHECKING:
     from nmrtk.predicted import PredictedSpectrum
@@ -40,15 +41,24 @@ class Calibration:
 
     Args:
         sigma_factor: sigma of a line in ppm per unit of its predicted Laplace scale.
-        temperature: divides log-likelihoods before candidates are compared.
-        none_log_odds: log-odds, in the same units, that none of the candidates is right.
+        temperature: divides log-likelihoods of the code before candidates are compared, where the
+            model predicts no lines.
+        none_log_odds: log-odds, in the same units, that none of the candidates is right; likewise.
         occupancy_threshold: of a bin, for the best micro-F1 of the code.
+        score: of the score of candidates by their predicted lines; checkpoints of nmrtk 0.1 have
+            none, and get the defaults.
     """
 
     sigma_factor: float = 1.0
     temperature: float = 1.0
     none_log_odds: float = 0.0
     occupancy_threshold: float = 0.5
+    score: ScoreSettings = field(default_factory=ScoreSettings)
+
+    def __post_init__(self) -> None:
+        # Of a checkpoint, which holds plain tables.
+        if isinstance(self.score, Mapping):
+            object.__setattr__(self, "score", ScoreSettings(**self.score))
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -166,6 +176,17 @@ def export_model(name: str, path: Path) -> None:
     save_tensors(path, tensors, model_header(recipe, loaded.calibration, training))
 
 
+def recalibrate(path: Path, calibration: Calibration) -> None:
+    """Put another calibration into a model file; everything else stays.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        DataError: it cannot be written.
+    """
+    tensors, header = load_tensors(path)
+    save_tensors(path, tensors, {**header, "calibration": asdict(calibration)})
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A model in evaluation mode, with what its file says of it."""
@@ -221,6 +242,7 @@ def load_model(name: str | Path) -> LoadedModel:
         ) from error
     load_state(model, tensors, path)
     model.eval()
+    model.path = path
     return LoadedModel(model, recipe, calibration, header.get("training", {}), path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rdkit import Chem
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 OBSERVED_COLOUR = "#1b4f72"
 PREDICTED_COLOUR = "#c0392b"
 
+_MARK = (1.0, 0.72, 0.68)
+
 
 def structure_svg(
     molecule: Molecule,
     shifts: Mapping[int, float] | None = None,
     width: int = 320,
     height: int = 240,
+    marked: Collection[int] = (),
 ) -> str:
     """A structure, with shifts in ppm beside its atoms.
 
@@ -36,6 +39,7 @@ def structure_svg(
         shifts: ppm by index of the atom.
         width: in pixels.
         height: in pixels.
+        marked: atoms that are laid on a red ground.
     """
     drawn = Chem.Mol(molecule)
     rdDepictor.Compute2DCoords(drawn)
@@ -45,7 +49,10 @@ def structure_svg(
     options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.annotationFontScale = 0.7
-    rdMolDraw2D.PrepareAndDrawMolecule(drawer, drawn)
+    options.setHighlightColour(_MARK)
+    rdMolDraw2D.PrepareAndDrawMolecule(
+        drawer, drawn, highlightAtoms=sorted(marked), highlightBonds=[]
+    )
     drawer.FinishDrawing()
     return _inline(drawer.GetDrawingText())
 

@@ -40,6 +40,7 @@ from nmrtk.molecule_groups import (
 )
 from nmrtk.plugins import build, registry
 from nmrtk.prediction import predicted_spectra
+from nmrtk.reliability import ConfidenceSection, evaluate_confidence
 from nmrtk.reversibility import (
     FreeSection,
     ReversibilitySection,
@@ -69,6 +70,7 @@ class Evaluation:
         free: the free part; None where there is none.
         generation: structures from spectra.
         retrieval: molecules found from spectra.
+        confidence: whether the probabilities of candidates are true.
         seconds: of each stage.
         notes: what a reader of the figures must know.
     """
@@ -80,12 +82,16 @@ class Evaluation:
     free: FreeSection | None
     generation: GenerationSection
     retrieval: RetrievalSection
+    confidence: ConfidenceSection
     seconds: dict[str, float]
     notes: list[str]
 
     def tables(self) -> list[Table]:
         """The sections as tables, in the order of the report."""
-        others = (self.reversibility, self.free, self.generation, self.retrieval)
+        others = (
+            *(self.reversibility, self.free, self.generation, self.retrieval),
+            self.confidence,
+        )
         return [
             self.code.table(),
             *(self.lines.tables() if self.lines is not None else []),
@@ -95,7 +101,10 @@ class Evaluation:
     def to_json(self) -> str:
         """The report as JSON; figures that do not exist are null."""
         document = {**self.about, "seed_paper": seed_paper.CITATION}
-        names = ("code", "lines", "reversibility", "free", "generation", "retrieval")
+        names = (
+            *("code", "lines", "reversibility", "free", "generation", "retrieval"),
+            "confidence",
+        )
         for name in names:
             section = getattr(self, name)
             document[name] = None if section is None else asdict(section)
@@ -202,9 +211,12 @@ def evaluate(
         )
     with clock.stage("retrieval"):
         retrieval = evaluate_retrieval(model, cohort, forward, means)
+    with clock.stage("confidence") as report:
+        confidence = evaluate_confidence(loaded, cohort, forward, report)
     about = _describe(loaded, plan, material, cohort, competitors)
     return Evaluation(
-        *(about, code, lines, reversibility, free, generation, retrieval, clock.seconds),
+        *(about, code, lines, reversibility, free, generation, retrieval, confidence),
+        seconds=clock.seconds,
         notes=_notes(loaded, plan, about, cohort),
     )
 

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmrtk.configuration import RELATIONS, configuration_relations
 from nmrtk.environments import environment_counts
 from nmrtk.errors import MoleculeError
-from nmrtk.graph import ATOM_CARDINALITIES, molecular_graph
+from nmrtk.graph import ATOM_CARDINALITIES, BOND_KINDS, molecular_graph
 from nmrtk.molecule import Molecule
 from nmrtk.nucleus import Nucleus
 from nmrtk.site_classes import site_classes
@@ -20,18 +21,22 @@ from nmrtk.site_classes import site_classes
 ATOM_ROWS = sum(ATOM_CARDINALITIES)
 """Number of categories of all atom fields together: values of `GraphBatch.atoms` are below it."""
 
+EDGE_KINDS = BOND_KINDS + RELATIONS
+"""Number of kinds of edges: values of `GraphBatch.edges` are below it."""
+
 _ATOM_OFFSETS = torch.tensor([0, *np.cumsum(ATOM_CARDINALITIES)[:-1]])
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedMolecule:
-    """One molecule as arrays: A atoms, E directed bonds, S sites, H environments.
+    """One molecule as arrays: A atoms, E directed edges (bonds, and relations of configuration), S
+    sites, H environments.
 
     Args:
         atoms: (A, fields), categories.
-        sources: (E,), atom from which a directed bond leads.
+        sources: (E,), atom from which a directed edge leads.
         targets: (E,), atom to which it leads.
-        bonds: (E,), kind of bond.
+        edges: (E,), its kind: that of a bond, or `BOND_KINDS` plus that of a relation.
         sites: (S,), atoms that give a line, ascending.
         classes: (S,), coarse class of each.
         environments: (H,), hashed atom environments that occur.
@@ -41,7 +46,7 @@ class PreparedMolecule:
     atoms: NDArray[np.uint8]
     sources: NDArray[np.int32]
     targets: NDArray[np.int32]
-    bonds: NDArray[np.uint8]
+    edges: NDArray[np.uint8]
     sites: NDArray[np.int32]
     classes: NDArray[np.int16]
     environments: NDArray[np.int16]
@@ -50,13 +55,13 @@ class PreparedMolecule:
 
 @dataclass(frozen=True, slots=True)
 class GraphBatch:
-    """B molecules as one graph without bonds between them.
+    """B molecules as one graph without edges between them.
 
     Args:
         atoms: (A, fields), int64, rows of one table of embeddings for all fields.
         sources: (E,), int64.
         targets: (E,), int64.
-        bonds: (E,), int64.
+        edges: (E,), int64, below `EDGE_KINDS`.
         atom_molecules: (A,), int64, row of the molecule of each atom, ascending.
         atom_counts: (B,), float32, number of atoms.
         sites: (S,), int64, index of the atom of each site.
@@ -70,7 +75,7 @@ class GraphBatch:
     atoms: Tensor
     sources: Tensor
     targets: Tensor
-    bonds: Tensor
+    edges: Tensor
     atom_molecules: Tensor
     atom_counts: Tensor
     sites: Tensor
@@ -99,11 +104,17 @@ def prepare_molecule(molecule: Molecule, nucleus: Nucleus) -> PreparedMolecule:
     graph = molecular_graph(molecule)
     sites = np.array(nucleus.sites(molecule), dtype=np.int32)
     environments, counts = environment_counts(molecule)
+    sources, targets, edges = graph.sources, graph.targets, graph.bond_kinds
+    if relations := configuration_relations(molecule):
+        first, second, kinds = np.array(relations, dtype=np.int32).T
+        sources = np.concatenate([sources, first, second])
+        targets = np.concatenate([targets, second, first])
+        edges = np.concatenate([edges, *2 * [(BOND_KINDS + kinds).astype(np.uint8)]])
     return PreparedMolecule(
         graph.atoms,
-        graph.sources,
-        graph.targets,
-        graph.bond_kinds,
+        sources,
+        targets,
+        edges,
         sites,
         site_classes(graph)[sites].astype(np.int16),
         environments,
@@ -116,14 +127,14 @@ def collate_molecules(prepared: Sequence[PreparedMolecule]) -> GraphBatch:
     atom_counts = np.array([len(one.atoms) for one in prepared])
     starts = np.cumsum(atom_counts) - atom_counts
     rows = np.arange(len(prepared))
-    bond_starts = np.repeat(starts, [len(one.bonds) for one in prepared])
+    edge_starts = np.repeat(starts, [len(one.edges) for one in prepared])
     site_counts = [len(one.sites) for one in prepared]
     environment_counts = np.array([len(one.counts) for one in prepared])
     return GraphBatch(
         _join([one.atoms for one in prepared]) + _ATOM_OFFSETS,
-        _join([one.sources for one in prepared], bond_starts),
-        _join([one.targets for one in prepared], bond_starts),
-        _join([one.bonds for one in prepared]),
+        _join([one.sources for one in prepared], edge_starts),
+        _join([one.targets for one in prepared], edge_starts),
+        _join([one.edges for one in prepared]),
         torch.from_numpy(np.repeat(rows, atom_counts)),
         torch.from_numpy(atom_counts.astype(np.float32)),
         _join([one.sites for one in prepared], np.repeat(starts, site_counts)),

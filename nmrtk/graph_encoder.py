@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmrtk.configuration import RELATIONS
 from nmrtk.environments import ENVIRONMENTS, EnvironmentDescriptor
 from nmrtk.errors import ConfigurationError
 from nmrtk.graph import ATOM_CARDINALITIES, BOND_CARDINALITIES, BOND_KINDS
@@ -54,7 +55,7 @@ class GraphNetwork(nn.Module):
         self.atom_embedding = nn.EmbeddingBag(ATOM_ROWS, hidden_dim, mode="sum")
         self.convolutions = nn.ModuleList(convolutions)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden_dim) for _ in range(len(convolutions) + 1))
-        self.dropout = MoleculeDropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         joined = hidden_dim * (len(convolutions) + 1)
         # Before training, shifts are the means of their classes and scales _FIRST_SCALE.
         self.shift_head = Head(joined, hidden_dim, dropout, start=0.0)
@@ -67,7 +68,7 @@ class GraphNetwork(nn.Module):
         (B, pooled_dim).
         """
         states = self.atom_states(graphs, batch)
-        correction, scale = self.read_out(states[batch.sites], batch.site_molecules)
+        correction, scale = self.read_out(states[batch.sites])
         return correction, scale, self.pool(self.pooling(states), batch)
 
     def atom_states(self, graphs: Sequence[Any], batch: GraphBatch) -> Tensor:
@@ -75,16 +76,16 @@ class GraphNetwork(nn.Module):
         residual = self.atom_embedding(batch.atoms)
         states = [self.norms[0](residual)]
         for convolution, norm, graph in zip(self.convolutions, self.norms[1:], graphs, strict=True):
-            update = convolution(graph, states[-1], batch.bonds)
-            residual = residual + self.dropout(update, batch.atom_molecules)
+            update = convolution(graph, states[-1], batch.edges)
+            residual = residual + self.dropout(update)
             states.append(norm(residual))
         return torch.cat(states, dim=1)
 
-    def read_out(self, states: Tensor, molecules: Tensor) -> tuple[Tensor, Tensor]:
-        """Corrections and scales (N,) from joined states (N, J) of atoms of molecules (N,)."""
-        correction = self.shift_head(states, molecules)[:, 0]
+    def read_out(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrections and scales (N,) from joined states (N, J) of atoms."""
+        correction = self.shift_head(states)[:, 0]
         # The scale learns from what the shifts get wrong, but does not shape the states.
-        width = functional.softplus(self.scale_head(states.detach(), molecules)[:, 0])
+        width = functional.softplus(self.scale_head(states.detach())[:, 0])
         return correction, _LEAST_SCALE + _FIRST_SCALE * width
 
     def pool(self, atoms: Tensor, batch: GraphBatch) -> Tensor:
@@ -93,28 +94,6 @@ class GraphNetwork(nn.Module):
         sums = sums.index_add(0, batch.atom_molecules, atoms)
         # Not normed: a norm would put features on a surface, where they have no density.
         return sums / batch.atom_counts[:, None]
-
-
-class MoleculeDropout(nn.Module):
-    """Dropout that treats all atoms of a molecule alike, so that equivalent atoms stay so.
-
-    It also draws far fewer random numbers, which take longer on a CPU than the rest of a layer.
-
-    Args:
-        rate: share of the entries set to zero in training.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, states: Tensor, molecules: Tensor) -> Tensor:
-        """States (A, dim) of atoms whose molecules are (A,), ascending."""
-        if not self.training or not self.rate or not len(states):
-            return states
-        keep = states.new_empty(int(molecules[-1]) + 1, states.shape[1])
-        factors = keep.bernoulli_(1 - self.rate) / (1 - self.rate)
-        return states * functional.embedding(molecules, factors)
 
 
 class Head(nn.Module):
@@ -130,16 +109,16 @@ class Head(nn.Module):
     def __init__(self, inputs: int, hidden: int, dropout: float, start: float) -> None:
         super().__init__()
         self.hidden = nn.Linear(inputs, hidden)
-        self.dropout = MoleculeDropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.last = nn.Linear(hidden, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.constant_(self.last.bias, start)
 
-    def forward(self, states: Tensor, molecules: Tensor) -> Tensor:
-        """States (S, inputs) of atoms whose molecules are (S,) -> (S, 1)."""
+    def forward(self, states: Tensor) -> Tensor:
+        """States (S, inputs) of atoms -> (S, 1)."""
         # Smooth: with ReLU the hidden units of the scale died, and most lines got the same sigma.
         hidden = functional.silu(self.hidden(states))
-        output: Tensor = self.last(self.dropout(hidden, molecules))
+        output: Tensor = self.last(self.dropout(hidden))
         return output
 
 
@@ -314,8 +293,8 @@ def _joined(members: Sequence[AtomLines]) -> AtomLines:
     return AtomLines(mean, scale, members[0].molecule)
 
 
-class BondTable(nn.Module):
-    """Embeds bonds as the sum of embeddings of their fields.
+class EdgeTable(nn.Module):
+    """Embeds edges: bonds as the sum of embeddings of their fields, relations one by one.
 
     Args:
         dim: width of the embedding.
@@ -327,6 +306,7 @@ class BondTable(nn.Module):
         for embedding in embeddings:
             nn.init.normal_(embedding.weight, std=len(embeddings) ** -0.5)
         self.embeddings = nn.ModuleList(embeddings)
+        self.relations = nn.Parameter(torch.randn(RELATIONS, dim))
         self.kinds: Tensor
         # The same of torch imports sympy, which takes half a second.
         kinds = torch.from_numpy(
@@ -334,11 +314,11 @@ class BondTable(nn.Module):
         )
         self.register_buffer("kinds", kinds, persistent=False)
 
-    def forward(self, bonds: Tensor) -> Tensor:
+    def forward(self, edges: Tensor) -> Tensor:
         """Kinds (E,) -> embeddings (E, dim)."""
-        # There are far fewer kinds than bonds: add up the kinds, then look up the bonds.
-        table = torch.stack([e(k) for e, k in zip(self.embeddings, self.kinds, strict=True)]).sum(0)
-        return functional.embedding(bonds, table)
+        # There are far fewer kinds than edges: add up the kinds, then look up the edges.
+        bonds = torch.stack([e(k) for e, k in zip(self.embeddings, self.kinds, strict=True)]).sum(0)
+        return functional.embedding(edges, torch.cat([bonds, self.relations]))
 
 
 def update_network(dim: int) -> nn.Sequential:

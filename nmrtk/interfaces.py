@@ -25,7 +25,8 @@ from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Spectrum
 
 if TYPE_CHECKING:
-    from nmrtk.elucidation import Inversion, Query
+    from nmrtk.inversion import Inversion
+    from nmrtk.query import Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,10 @@ class InvertibleBackbone(nn.Module, ABC):
 
 class CandidateGenerator(ABC):
     """Proposes molecules for a query. Context: none."""
+
+    needs_formula: ClassVar[bool] = False
+    """Whether it works for a given formula only. Where none is known, it is called once for each
+    of the most probable ones."""
 
     @abstractmethod
     def generate(self, query: Query, inversion: Inversion) -> Iterable[Molecule]:

@@ -26,6 +26,7 @@ from nmrtk.dataset import DataSet
 from nmrtk.errors import DataError, MoleculeError, UsageError
 from nmrtk.formula import Formula
 from nmrtk.hdf5 import create_hdf5
+from nmrtk.line_score import arrays, hydrogen_counts
 from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
 from nmrtk.prediction import predict_prepared, prepare_molecules
 from nmrtk.rows import StructureRow, read_structures
@@ -44,6 +45,29 @@ _LEAST_SCALE = 1e-6
 
 FloatArray = NDArray[np.float32]
 Block = tuple[NDArray[np.int64], FloatArray]
+
+
+LINE_COLUMNS = ("line_shift", "line_scale", "line_hydrogens")
+"""One value for each site of each entry, where the model predicts lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineBlock:
+    """Predicted lines of B entries, A in all.
+
+    Args:
+        entries: (B,).
+        shift: (A,), in ppm.
+        scale: (A,), Laplace scales in ppm.
+        owner: (A,), row of the entry in `entries`, ascending.
+        hydrogens: (A,), attached to each site, as `nmrtk.line_score.hydrogen_counts` gives them.
+    """
+
+    entries: NDArray[np.int64]
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    owner: NDArray[np.int64]
+    hydrogens: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +169,8 @@ class Library:
                 self._scale: FloatArray = self._file["feature_scale"][:]
                 lengths = {len(self._smiles_end), len(self._formula), len(self._site_count)}
                 lengths |= {len(self._file["features"]), len(self._file["codes"])}
-                if len(lengths) > 1:
+                sites = {len(self._file[name]) for name in LINE_COLUMNS if self.has_lines}
+                if len(lengths) > 1 or sites - {int(self._site_count.sum(dtype=np.int64))}:
                     raise ValueError("its columns differ in length")
         except BaseException:
             self._file.close()
@@ -204,6 +229,43 @@ class Library:
         """Standardised features (n, F) of entries, block by block, as `codes`."""
         for block, features in self._blocks("features", entries):
             yield block, self.standardise(features)
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether predicted lines are stored; libraries of nmrtk 0.1 have none."""
+        return "line_shift" in self._file
+
+    def lines(self, entries: NDArray[np.int64]) -> Iterator[LineBlock]:
+        """Predicted lines of entries, block by block; entries without a site are left out.
+
+        Raises:
+            DataError: the library has none, or is damaged.
+        """
+        with self._reading():
+            columns = [self._file[name] for name in LINE_COLUMNS]
+            ends = np.cumsum(self._site_count, dtype=np.int64)
+            entries = entries[self._site_count[entries] > 0]
+            edges = np.searchsorted(entries, np.arange(0, len(self) + BLOCK, BLOCK))
+            for first, last in pairwise(edges.tolist()):
+                block = entries[first:last]
+                if not len(block):
+                    continue
+                counts = self._site_count[block].astype(np.int64)
+                low = int(ends[block[0]] - counts[0])
+                # Places of the sites of each entry, counted from the first of the block.
+                firsts = ends[block] - counts - low
+                places = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+                places += np.repeat(firsts, counts)
+                shift, scale, hydrogens = (
+                    column[low : int(ends[block[-1]])][places] for column in columns
+                )
+                yield LineBlock(
+                    block,
+                    shift.astype(np.float64),
+                    scale.astype(np.float64),
+                    np.repeat(np.arange(len(block)), counts),
+                    hydrogens.astype(np.int64),
+                )
 
     def standardise(self, features: FloatArray) -> FloatArray:
         """Features (n, F) in units of their standard deviation in the library, around its mean."""
@@ -292,6 +354,13 @@ class _Writer:
         model = loaded.model
         self._features = _matrix(self._file, "features", model.backbone.width)
         self._codes = _matrix(self._file, "codes", model.codec.width)
+        self._lines: list[ColumnWriter] = []
+        if model.encoder.predicts_lines:
+            kinds = (np.float32, np.float32, np.int8)
+            self._lines = [
+                ColumnWriter(self._file, name, kind)
+                for name, kind in zip(LINE_COLUMNS, kinds, strict=True)
+            ]
         self._sum = np.zeros(model.backbone.width)
         self._square_sum = np.zeros(model.backbone.width)
         self._known: set[str] = set()
@@ -339,8 +408,10 @@ class _Writer:
 
     def finish(self) -> BuildReport:
         """Store what is known only at the end."""
-        for column in (self._smiles, self._id, self._formula, self._site_count):
+        for column in (self._smiles, self._id, self._formula):
             column.close()
+        for numbers in (self._site_count, *self._lines):
+            numbers.close()
         count = len(self._features)
         mean = self._sum / max(count, 1)
         variance = np.maximum(self._square_sum / max(count, 1) - mean**2, 0)
@@ -368,6 +439,11 @@ class _Writer:
             self._id.append(str(row.id))
             self._formula.append(str(Formula.of_molecule(molecule)))
             self._site_count.append(len(self._loaded.model.nucleus.sites(molecule)))
+        if self._lines and prediction.lines is not None:
+            shift, scale, _ = arrays(prediction.lines)
+            hydrogens = hydrogen_counts(self._loaded.model.nucleus, molecules)
+            for column, values in zip(self._lines, (shift, scale, hydrogens), strict=True):
+                column.extend(values.tolist())
         _append(self._features, features)
         _append(self._codes, prediction.code.cpu().numpy())
         self._sink.check()

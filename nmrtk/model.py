@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,6 +56,7 @@ class ReversibleModel(nn.Module):
         backbone: the bijection, of the width that `feature_width` gives for the other two.
 
     Attributes:
+        path: file that it was loaded from; None if it was not.
         mean_code: (K,), mean over the validation molecules, set when a training ends: what is
             expected of a molecule of which nothing is known.
 
@@ -69,6 +71,7 @@ class ReversibleModel(nn.Module):
         self.encoder = encoder
         self.codec = codec
         self.backbone = backbone
+        self.path: Path | None = None
         self.mean_code: Tensor
         self.register_buffer("mean_code", torch.zeros(codec.width))
         width = feature_width(encoder, codec)

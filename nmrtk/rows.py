@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nmrtk.acs_reader import parse_spectrum
 from nmrtk.errors import DataError, MoleculeError, NmrtkError, SpectrumError, UsageError
 from nmrtk.formula import Formula
+from nmrtk.molecule import Molecule
 from nmrtk.nucleus import Nucleus
-from nmrtk.peaklist import parse_peaks
 from nmrtk.row_lines import (
     Line,
     Table,
@@ -72,6 +73,9 @@ class QueryRow:
         spectrum: the lines, or None where the row cannot be read.
         formula: of the compound, where given.
         error: why the row cannot be read, or an empty string.
+        contains: patterns that the compound has, where given.
+        lacks: patterns that it does not have, where given.
+        mass: in dalton, where given.
     """
 
     position: str
@@ -79,6 +83,9 @@ class QueryRow:
     spectrum: Spectrum | None
     formula: Formula | None = None
     error: str = ""
+    contains: tuple[Molecule, ...] = ()
+    lacks: tuple[Molecule, ...] = ()
+    mass: float | None = None
 
 
 def read_structures(source: str) -> Iterator[StructureRow]:
@@ -125,19 +132,28 @@ def read_queries(source: str, nucleus: Nucleus) -> Iterator[QueryRow]:
 
 
 def query_row(position: str, fields: Mapping[str, Any], nucleus: Nucleus, number: int) -> QueryRow:
-    """A query from the fields `id`, `peaks` and `formula`; in case of an error, a row with it.
+    """A query from the fields `id`, `peaks`, `formula`, `contains`, `lacks` and `mass`; in case of
+    an error, a row with it.
 
     Args:
         position: where it stands.
         fields: `peaks` is a list of shifts, of pairs of shift and multiplicity, of objects with
-            `ppm`, or a text.
+            `ppm`, or a text; `contains` and `lacks` are a SMARTS or a list of them.
         nucleus: whose lines these are.
         number: of the row, for want of an id.
     """
     row_id = _id(fields, number)
     try:
         spectrum = _spectrum(fields.get("peaks"), nucleus)
-        return QueryRow(position, row_id, spectrum, _formula(fields.get("formula")))
+        return QueryRow(
+            position,
+            row_id,
+            spectrum,
+            _formula(fields.get("formula")),
+            contains=_patterns(fields, "contains"),
+            lacks=_patterns(fields, "lacks"),
+            mass=_mass(fields.get("mass")),
+        )
     except NmrtkError as error:
         return QueryRow(position, row_id, None, error=str(error))
 
@@ -346,9 +362,36 @@ def _formula(value: Any) -> Formula | None:
     return Formula.parse(value)
 
 
+def _patterns(fields: Mapping[str, Any], name: str) -> tuple[Molecule, ...]:
+    value = fields.get(name)
+    if value is None or value == "":
+        return ()
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise UsageError(
+            f"{name}={_quote(value)} is neither a SMARTS such as C(=O)[OH] nor a list of them"
+        )
+    from nmrtk.substructure import parse_patterns
+
+    return parse_patterns(texts)
+
+
+def _mass(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(
+            f"the mass {_quote(value)} is not a number of dalton such as 180.0423"
+        ) from None
+
+
 def _spectrum(peaks: Any, nucleus: Nucleus) -> Spectrum:
     if isinstance(peaks, str):
-        return parse_peaks(peaks, str(nucleus))
+        return parse_spectrum(peaks, str(nucleus))
     if peaks is None:
         raise SpectrumError("the row has no 'peaks'; write \"peaks\": [57.8, 18.1]")
     if not isinstance(peaks, list):

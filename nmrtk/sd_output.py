@@ -18,8 +18,12 @@ _WIDTH = 190  # of lines; the format allows 200
 _MISSING = "n/a"  # as RDKit writes it
 
 
-def sd_record(prediction: PredictedSpectrum) -> str:
+def sd_record(prediction: PredictedSpectrum, more: Mapping[str, str] | None = None) -> str:
     """One record, up to `$$$$`: a flat drawing, and the lines twice.
+
+    Args:
+        prediction: of one structure.
+        more: further items of the record.
 
     `Spectrum 13C 0` is what nmrshiftdb2 writes, `shift;intensity and multiplicity;atom|` with
     atoms counted from 0. The lists `atom.dprop.shift_13C` and `atom.dprop.sigma_13C` have a value
@@ -27,8 +31,9 @@ def sd_record(prediction: PredictedSpectrum) -> str:
     calculated, as in nmrshiftdb2, so that no import takes it for a measured one. A structure that
     could not be predicted is a record without atoms that says why.
     """
+    more = more or {}
     if prediction.error:
-        return _record(Chem.Mol(), prediction, {"error": prediction.error})
+        return _record(Chem.Mol(), prediction, {"error": prediction.error, **more})
     molecule = parse_smiles(prediction.smiles)
     rdDepictor.Compute2DCoords(molecule)
     place = {given: own for own, given in enumerate(source_indices(prediction.smiles, molecule))}
@@ -42,7 +47,7 @@ def sd_record(prediction: PredictedSpectrum) -> str:
             sigmas[atom] = _MISSING if peak.sigma is None else str(peak.sigma)
         index = str(atoms[0]) if atoms else ""
         lines.append(f"{peak.ppm};0.0{peak.multiplicity};{index}|")
-    items = {"SMILES": prediction.smiles}
+    items = {"SMILES": prediction.smiles, **more}
     if lines:
         # Lines of the file have a limit; readers join them.
         items["Program"] = f"0:nmrtk {__version__}"

@@ -298,7 +298,8 @@ class _Training:
             free_noise=free,
             feature_noise=features,
         )
-        terms = module(batch.to(self.fabric.device))
+        with self._reduced_precision():
+            terms = module(batch.to(self.fabric.device))
         if not indices[share]:
             terms = {name: term * 0.0 for name, term in terms.items()}
         # Ranks average their gradients; this makes the average the mean over all molecules.
@@ -314,6 +315,14 @@ class _Training:
         self.optimizer.step()
         self._add_sums({f"train_{k}": float(t.detach().sum()) for k, t in terms.items()})
         return float(loss.detach())
+
+    def _reduced_precision(self) -> torch.autocast:
+        """Where matrix products are in the precision of the recipe."""
+        return torch.autocast(
+            self.fabric.device.type,
+            torch.bfloat16,
+            enabled=self.recipe.training.precision == "bfloat16",
+        )
 
     def _draw(self, size: int, step: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """What is random in a step, where wanted: the spectrum of each molecule (size,), free

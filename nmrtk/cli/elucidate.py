@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +12,37 @@ import click
 
 if TYPE_CHECKING:
     from nmrtk.checkpoint import LoadedModel
+    from nmrtk.elucidation import Elucidation
+    from nmrtk.errors import NmrtkError
     from nmrtk.interfaces import CandidateGenerator
     from nmrtk.library import Library
-    from nmrtk.nucleus import Nucleus
+    from nmrtk.query import Query
     from nmrtk.rows import QueryRow
 
-COLUMNS = (
-    *("id", "rank", "smiles", "probability", "mae_ppm", "source"),
-    *("none_of_these", "seconds", "notes", "error"),
-)
+    Write = Callable[[dict[str, Any], Query | None, Elucidation | None], None]
+
+_PAGE_ENDINGS = (".html", ".htm")
+_SD_ENDINGS = (".sdf", ".sd")
 
 
 @click.command()
 @click.argument("peaks", nargs=-1)
 @click.option("--input", "source", help="File of peak lists: .jsonl, .csv, .txt, or -.")
 @click.option("--formula", help="Molecular formula; of all peak lists that have none of their own.")
+@click.option("--mass", type=float, help="Monoisotopic mass in dalton, where there is no formula.")
+@click.option(
+    "--mass-tolerance",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Error of the mass, in ppm.",
+)
+@click.option(
+    "--contains", multiple=True, metavar="SMARTS", help="What it has; may be given again."
+)
+@click.option(
+    "--lacks", multiple=True, metavar="SMARTS", help="What it does not have; may be given again."
+)
 @click.option(
     "--library", "library_source", help="Structures to look through: a library, or a file."
 )
@@ -50,12 +66,16 @@ COLUMNS = (
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws."
 )
 @click.option("--model", "model_name", help="Folder of a training, or an installed model.")
-@click.option("-o", "--output", help="Write here instead: .jsonl or .csv.")
+@click.option("-o", "--output", help="Write here instead: .jsonl, .csv, .sdf or .html.")
 @click.option("--strict", is_flag=True, help="Fail if any peak list cannot be used.")
 def elucidate(
     peaks: tuple[str, ...],
     source: str | None,
     formula: str | None,
+    mass: float | None,
+    mass_tolerance: float,
+    contains: tuple[str, ...],
+    lacks: tuple[str, ...],
     library_source: str | None,
     names: tuple[str, ...],
     options: tuple[str, ...],
@@ -68,64 +88,137 @@ def elucidate(
 ) -> None:
     """Propose structures for spectra, such as "57.8 (T), 18.1 (Q)".
 
-    A peak list that cannot be used becomes a row that says why; the others go on. Without -o,
-    rows are shown as a table on a terminal, and are JSON lines otherwise.
+    The lines may also stand as in a paper: "13C NMR (101 MHz, CDCl3) δ 206.9, 30.9". Without
+    formula and library the most probable formulas are searched, those of the mass if it is given.
+    A peak list that cannot be used becomes a row that says why; the others go on. Without -o, rows
+    are shown as a table on a terminal, and are JSON lines otherwise.
     """
     from nmrtk.errors import NmrtkError, SpectrumError, UsageError
     from nmrtk.formula import Formula
-    from nmrtk.row_output import JSON_LINES, RowWriter, csv_format, output_format
+    from nmrtk.nucleus import DEFAULT_NUCLEUS
+    from nmrtk.row_output import RowFormat, output_format
+    from nmrtk.substructure import parse_patterns
 
     if bool(peaks) == (source is not None):
         raise UsageError("give either a peak list or --input with a file of them")
-    endings = {".jsonl": JSON_LINES, ".csv": csv_format(COLUMNS, _flatten)}
-    form = output_format(output, source, endings)
-    default_formula = None if formula is None else Formula.parse(formula)
-    generators = _generators(names, options)
+    from nmrtk.candidate_formats import ROW_FORMATS
 
-    from nmrtk.checkpoint import default_model, load_model
+    others = dict.fromkeys((*_SD_ENDINGS, *_PAGE_ENDINGS), RowFormat(lambda row: ""))
+    form = output_format(output, source, {**ROW_FORMATS, **others})
+    default_formula = None if formula is None else Formula.parse(formula)
+    wanted, unwanted = parse_patterns(contains), parse_patterns(lacks)
+
     from nmrtk.cli.progress import counting
     from nmrtk.cli.summary import Summary
-    from nmrtk.elucidation import Query, elucidation_row
-    from nmrtk.elucidation import elucidate as search
+    from nmrtk.query import Query
 
-    loaded = load_model(model_name or default_model())
-    queries = _queries(peaks, source, loaded.model.nucleus)
-    refusals: list[str] = []
+    summary = Summary("peak lists", "elucidated")
 
-    def answer(row: QueryRow, library: Library | None) -> dict[str, Any]:
+    def query_of(row: QueryRow, library: Library | None) -> Query | dict[str, Any]:
         try:
             if row.spectrum is None:
                 raise SpectrumError(row.error)
-            known = row.formula or default_formula
-            query = Query(row.id, row.spectrum, known, library, top, seconds)
+            return Query(
+                *(row.id, row.spectrum, row.formula or default_formula, library, top, seconds),
+                contains=(*wanted, *row.contains),
+                lacks=(*unwanted, *row.lacks),
+                mass=mass if row.mass is None else row.mass,
+                mass_tolerance_ppm=mass_tolerance,
+            )
         except NmrtkError as error:
-            return {"id": row.id, "error": f"{row.position}: {error}"}
+            return _error_row(row, error)
+
+    if peaks and model_name is None and _default_is_usual():
+        # What is impossible is told at once, before anything large is loaded.
+        early = query_of(_typed_query(peaks, DEFAULT_NUCLEUS), None)
+        if isinstance(early, dict):
+            with _writing(output, form, None, None) as write:
+                write(early, None, None)
+            summary.note(early["error"])
+            summary.finish(strict=strict)
+    generators = _generators(names, options)
+
+    from nmrtk.checkpoint import default_model, load_model
+    from nmrtk.elucidation import elucidate as search
+    from nmrtk.elucidation import elucidation_row
+
+    loaded = load_model(model_name or default_model())
+    nucleus = str(loaded.model.nucleus)
+    queries = [_typed_query(peaks, nucleus)] if source is None else _read(source, nucleus)
+    refusals: list[str] = []
+
+    def answer(
+        row: QueryRow, library: Library | None
+    ) -> tuple[dict[str, Any], Query | None, Elucidation | None]:
+        query = query_of(row, library)
+        if isinstance(query, dict):
+            return query, None, None
         try:
             result = search(loaded, query, generators, seed=seed, require_all=bool(names))
-        except UsageError as error:
-            refusals.append(str(error))
-            return {"id": row.id, "error": f"{row.position}: {error}"}
         except NmrtkError as error:
-            return {"id": row.id, "error": f"{row.position}: {error}"}
-        return elucidation_row(query, result)
+            if isinstance(error, UsageError):
+                refusals.append(str(error))
+            return _error_row(row, error), None, None
+        return elucidation_row(query, result), query, result
 
-    summary = Summary("peak lists", "elucidated")
     with ExitStack() as stack:
         library = _open_library(library_source, loaded, stack)
-        rows = summary.watch(answer(row, library) for row in queries)
-        if output is None and sys.stdout.isatty():
-            for result_row in rows:
-                _show(result_row)
-        else:
-            writer = stack.enter_context(RowWriter(output, form))
-            progress = stack.enter_context(counting("peak lists"))
-            for result_row in rows:
-                writer.write(result_row)
-                progress(summary.count)
+        write = stack.enter_context(_writing(output, form, loaded, library))
+        progress = stack.enter_context(counting("peak lists"))
+        for query_row in queries:
+            row, query, result = answer(query_row, library)
+            summary.note(row.get("error", ""))
+            write(row, query, result)
+            progress(summary.count)
     if refusals and len(refusals) == summary.count:
         # Not the peak lists are at fault, but what was asked for.
         raise UsageError(refusals[0])
     summary.finish(strict=strict)
+
+
+@contextmanager
+def _writing(
+    output: str | None, form: Any, loaded: LoadedModel | None, library: Library | None
+) -> Iterator[Write]:
+    """What takes each row with its query and answer."""
+    if output is None and sys.stdout.isatty():
+        yield lambda row, query, answer: _show(row)
+        return
+    ending = "" if output is None else Path(output).suffix.lower()
+    if ending in _PAGE_ENDINGS:
+        from nmrtk.answer_page import AnswerPage
+
+        page = AnswerPage(Path(str(output)))
+
+        def add(row: dict[str, Any], query: Query | None, answer: Elucidation | None) -> None:
+            if query is None or answer is None:
+                page.add_error(row)
+            else:
+                page.add(query, answer, _similar(loaded, library, query, answer))
+
+        yield add
+        page.save()
+        return
+    from nmrtk.row_output import RowWriter
+
+    with RowWriter(output, form) as writer:
+        if ending in _SD_ENDINGS:
+            from nmrtk.candidate_formats import sd_text
+
+            yield lambda row, query, answer: writer.write_text(sd_text(row, query, answer))
+        else:
+            yield lambda row, query, answer: writer.write(row)
+
+
+def _similar(
+    loaded: LoadedModel | None, library: Library | None, query: Query, answer: Elucidation
+) -> list[Any]:
+    from nmrtk.similar import similar_structures
+
+    if loaded is None or library is None or not answer.candidates:
+        return []
+    first = answer.candidates[0].smiles
+    return list(similar_structures(library, query.spectrum, loaded.calibration.score, first))
 
 
 def _generators(names: tuple[str, ...], options: tuple[str, ...]) -> dict[str, CandidateGenerator]:
@@ -147,13 +240,34 @@ def _generators(names: tuple[str, ...], options: tuple[str, ...]) -> dict[str, C
     return {name: build("candidate_generators", name, settings[name]) for name in chosen}
 
 
-def _queries(peaks: tuple[str, ...], source: str | None, nucleus: Nucleus) -> Iterable[QueryRow]:
-    from nmrtk.rows import query_row, read_queries
+def _default_is_usual() -> bool:
+    """Whether the model that is used by default is for the usual nucleus; looks at names alone."""
+    from nmrtk.nucleus import DEFAULT_NUCLEUS
+    from nmrtk.plugins import components
 
-    if source is not None:
-        return read_queries(source, nucleus)
-    text = ", ".join(part.strip().rstrip(",;") for part in peaks)
-    return [query_row("peak list", {"peaks": text}, nucleus, 1)]
+    return DEFAULT_NUCLEUS.lower() in components("pretrained_models")
+
+
+def _typed_query(peaks: tuple[str, ...], nucleus: str) -> QueryRow:
+    """The peak list of the command line, where blanks may have cut it into several arguments."""
+    from nmrtk.nucleus import Nucleus
+    from nmrtk.rows import query_row
+
+    text = peaks[0]
+    if len(peaks) > 1:
+        text = ", ".join(part.strip().rstrip(",;") for part in peaks)
+    return query_row("peak list", {"peaks": text}, Nucleus.parse(nucleus), 1)
+
+
+def _read(source: str, nucleus: str) -> Iterable[QueryRow]:
+    from nmrtk.nucleus import Nucleus
+    from nmrtk.rows import read_queries
+
+    return read_queries(source, Nucleus.parse(nucleus))
+
+
+def _error_row(row: QueryRow, error: NmrtkError) -> dict[str, Any]:
+    return {"id": row.id, "error": f"{row.position}: {error}"}
 
 
 def _open_library(source: str | None, loaded: LoadedModel, stack: ExitStack) -> Library | None:
@@ -177,13 +291,6 @@ def _open_library(source: str | None, loaded: LoadedModel, stack: ExitStack) -> 
     return stack.enter_context(Library(path, loaded))
 
 
-def _flatten(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One line of a table a candidate; one line for a row without candidates."""
-    shared = {**row, "notes": "; ".join(row.get("notes", []))}
-    for candidate in row.get("candidates") or [{}]:
-        yield {**shared, **candidate}
-
-
 def _show(row: dict[str, Any]) -> None:
     from rich.console import Console, JustifyMethod
     from rich.table import Table
@@ -197,11 +304,12 @@ def _show(row: dict[str, Any]) -> None:
         justify: JustifyMethod = "left" if heading == "structure" else "right"
         table.add_column(heading, justify=justify, overflow="fold")
     for candidate in row["candidates"]:
+        mae = candidate["mae_ppm"]
         table.add_row(
             str(candidate["rank"]),
             Text(candidate["smiles"]),
             f"{candidate['probability']:.1%}",
-            f"{candidate['mae_ppm']:.2f}",
+            "–" if mae is None else f"{mae:.2f}",
             candidate["source"],
         )
     table.add_row("", "none of these", f"{row['none_of_these']:.1%}", "", "")

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from doubles import small_model
+from rdkit import Chem
 
 from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.cli.main import cli
 from nmrtk.formula import VECTOR_WIDTH
+from nmrtk.plugins import registry
 from nmrtk.recipe import Recipe
 
 pytest.importorskip("nmrtk_search", reason="the command needs a generator of candidates")
@@ -20,6 +22,9 @@ STRUCTURES = "CCO\nCOC\nc1ccccc1\nCC(C)=O\nCCN\nCCCCCC\n"
 
 @pytest.fixture
 def nmrtk(monkeypatch):
+    # Whatever else is installed may take all the time that it gets.
+    monkeypatch.setenv("NMRTK_PLUGINS", "search")
+    registry.cache_clear()
     loaded = LoadedModel(
         small_model(VECTOR_WIDTH).eval(), Recipe(), Calibration(), {}, Path("double")
     )
@@ -30,7 +35,8 @@ def nmrtk(monkeypatch):
         assert result.exit_code == code, result.output
         return result
 
-    return run
+    yield run
+    registry.cache_clear()
 
 
 @pytest.fixture
@@ -140,3 +146,89 @@ def test_brackets_of_smiles_survive_on_a_terminal(capsys):
     assert "c1cc[nH]c1" in shown
     assert "[a]" in shown
     assert "[b] is odd" in shown
+
+
+def test_text_of_a_paper(nmrtk, structures):
+    text = "13C{1H} NMR (101 MHz, CDCl3) δ 57.8 (CH2), 18.1 (CH3)."
+    result = nmrtk("elucidate", text, "--formula", "C2H6O", "--library", structures)
+    (row,) = lines(result.stdout)
+    assert {candidate["smiles"] for candidate in row["candidates"]} == {"CCO", "COC"}
+    wrong = nmrtk("elucidate", "1H NMR δ 1.2, 3.6", "--library", structures, code=1)
+    assert "the text is of 1H, but 13C lines are needed" in wrong.stderr
+
+
+def test_what_is_known_of_the_compound(nmrtk, structures, tmp_path):
+    arguments = ["elucidate", "57.8 18.1", "--library", structures]
+    (row,) = lines(nmrtk(*arguments, "--contains", "[OX2]", "--lacks", "[OH]").stdout)
+    assert [c["smiles"] for c in row["candidates"]] == ["COC"]
+    assert any("contains or lacks" in note for note in row["notes"])
+    (row,) = lines(nmrtk(*arguments, "--mass", "45.0578").stdout)
+    assert [c["smiles"] for c in row["candidates"]] == ["CCN"]
+    (row,) = lines(nmrtk(*arguments, "--mass", "45.1", "--mass-tolerance", "2000").stdout)
+    assert [c["smiles"] for c in row["candidates"]] == ["CCN"]
+    query = {"peaks": [57.8, 18.1], "contains": "O", "lacks": ["[OH]"], "mass": 46.0419}
+    (tmp_path / "q.jsonl").write_text(json.dumps(query))
+    (row,) = lines(nmrtk(*arguments[:1], "--input", tmp_path / "q.jsonl", *arguments[2:]).stdout)
+    assert [c["smiles"] for c in row["candidates"]] == ["COC"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--contains", "C(("], "'C((' is not a SMARTS"),
+        (["--lacks", ""], "the SMARTS is empty"),
+        (["--mass", "3"], "the mass 3 is outside 12 to 5000"),
+        (["--mass", "nan"], "the mass nan is outside 12 to 5000"),
+        (["--formula", "C-2H6"], "is not a molecular formula"),
+        (["--formula", "C2H9"], "no structure has the formula C2H9"),
+        (["--formula", "C2H7O"], "must be even"),
+        (["--formula", "H2O"], "has no C"),
+    ],
+)
+def test_impossible_wishes(nmrtk, structures, arguments, message):
+    named = ["elucidate", "57.8 18.1", "--library", structures, *arguments]
+    result = CliRunner().invoke(cli, [*map(str, named), "--model", "double"])
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("peaks", "message"),
+    [
+        (" ".join(str(n / 2) for n in range(500)), "500 distinct lines, too many"),
+        ("nan", "'nan' is not a peak"),
+        ("1e6", "the shift 1e+06 ppm is impossible"),
+        ("2000", "no 13C line lies at 2000 ppm"),
+        ("", "the peak list is empty"),
+    ],
+)
+def test_impossible_lines(nmrtk, structures, peaks, message):
+    result = nmrtk("elucidate", peaks, "--library", structures, code=1)
+    assert message in result.stderr
+
+
+def test_unknown_formulas(nmrtk):
+    result = nmrtk("elucidate", "57.8 18.1", "--generator", "decode", code=2)
+    assert "cannot be decoded" in result.stderr
+
+
+def test_structure_files_and_pages(nmrtk, structures, tmp_path):
+    (tmp_path / "q.txt").write_text("57.8T 18.1Q\nabc\n100.0\n")
+    arguments = ["elucidate", "--input", tmp_path / "q.txt", "--library", structures, "--top", 2]
+    nmrtk(*arguments, "-o", tmp_path / "out.sdf")
+    records = list(Chem.SDMolSupplier(str(tmp_path / "out.sdf")))
+    assert [m.GetNumAtoms() == 0 for m in records] == [False, False, True, False, False]
+    first = records[0]
+    assert first.GetProp("Rank") == "1"
+    assert 0 <= float(first.GetProp("Probability")) <= 1
+    assert first.GetProp("Source") == "library"
+    assert first.GetProp("MAE")
+    assert "Spectrum 13C 0" in first.GetPropsAsDict()
+    assert "'abc'" in records[2].GetProp("error")
+    nmrtk(*arguments, "-o", tmp_path / "out.html")
+    page = (tmp_path / "out.html").read_text()
+    assert page.count('<div class="card">') == 4
+    assert "&#39;abc&#39; is not a peak" in page
+    assert "Similar known structures" in page
+    assert "src=" not in page
+    assert "<link" not in page

@@ -5,10 +5,18 @@ from doubles import small_model
 
 from nmrtk.batch import prepare_examples
 from nmrtk.calibration import _fit_posterior, calibrate, posterior
-from nmrtk.checkpoint import Calibration
+from nmrtk.checkpoint import (
+    Calibration,
+    load_tensors,
+    model_header,
+    recalibrate,
+    save_tensors,
+)
 from nmrtk.formula import VECTOR_WIDTH
 from nmrtk.interfaces import Example
 from nmrtk.molecule import parse_smiles
+from nmrtk.recipe import Recipe
+from nmrtk.score_settings import ScoreSettings
 from nmrtk.spectrum import Peak, Spectrum
 
 
@@ -54,3 +62,18 @@ def test_lines_are_covered_as_stated():
     errors = np.abs(np.array([e.spectrum.shifts for e in examples]) - shift).ravel()
     covered = (errors <= 1.28 * calibration.sigma_factor).mean()
     assert covered == pytest.approx(0.8, abs=0.02)
+
+
+def test_checkpoints_keep_the_score_and_older_ones_get_the_defaults(tmp_path):
+    path = tmp_path / "model.safetensors"
+    first = Calibration(temperature=3.0, score=ScoreSettings(letter_cost=9.0))
+    save_tensors(path, {"a": torch.ones(2)}, model_header(Recipe(), first, {"epochs": 4}))
+    tensors, header = load_tensors(path)
+    assert Calibration(**header["calibration"]) == first
+    recalibrate(path, Calibration(score=ScoreSettings(temperature=7.0)))
+    changed, after = load_tensors(path)
+    assert torch.equal(changed["a"], tensors["a"])
+    assert after["training"] == {"epochs": 4}
+    assert Calibration(**after["calibration"]).score.temperature == 7.0
+    del after["calibration"]["score"]
+    assert Calibration(**after["calibration"]).score == ScoreSettings()

@@ -1,6 +1,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmrtk.checkpoint import Calibration, LoadedModel
-from nmrtk.elucidation import Inversion, Query, elucidate, elucidation_row, matched_mae
+from nmrtk.elucidation import (
+    Inversion,
+    Query,
+    _parts,
+    elucidate,
+    elucidation_row,
+    matched_mae,
+)
 from nmrtk.errors import SpectrumError, UsageError
 from nmrtk.formula import VECTOR_WIDTH, Formula
-from nmrtk.interfaces import CandidateGenerator
+from nmrtk.interfaces import CandidateGenerator, Encoded
 from nmrtk.library import Library, build_library
+from nmrtk.line_score import LineScore, hydrogen_counts
 from nmrtk.molecule import parse_smiles
 from nmrtk.recipe import Recipe
 from nmrtk.rows import StructureRow
+from nmrtk.score_settings import ScoreSettings
 from nmrtk.spectrum import Peak, Spectrum, spectrum_of_shifts
+from nmrtk.substructure import parse_smarts
 
 ETHANOL = spectrum_of_shifts("13C", [57.8, 18.1])
 C2H6O = Formula.parse("C2H6O")
@@ -49,6 +60,22 @@ def loaded():
     return LoadedModel(model, Recipe(), Calibration(temperature=2.0), {}, Path("double"))
 
 
+@pytest.fixture(scope="module")
+def lineless():
+    """A model that predicts no lines, so that the code judges."""
+    model = small_model(VECTOR_WIDTH).eval()
+    model.encoder.predicts_lines = False
+    forward = model.encoder.forward
+    model.encoder.forward = lambda batch: Encoded(forward(batch).features)
+    return LoadedModel(model, Recipe(), Calibration(temperature=2.0), {}, Path("double"))
+
+
+@pytest.fixture(scope="module")
+def carbon(loaded):
+    """Where the model predicts every carbon."""
+    return float(loaded.model.predict([parse_smiles("C")]).lines.shift[0])
+
+
 def test_candidates_are_unique_of_the_formula_and_ranked(loaded):
     query = Query("a", ETHANOL, C2H6O)
     generators = {"x": Listed("CCO", "OCC", "CO", "COC"), "y": Listed("CCO", "C[C@H](F)Cl")}
@@ -60,11 +87,50 @@ def test_candidates_are_unique_of_the_formula_and_ranked(loaded):
     assert sum(probabilities) + result.none_of_these == pytest.approx(1)
 
 
-def test_scores_are_those_of_the_forward_direction(loaded):
+def test_scores_are_those_of_the_lines(loaded, tmp_path):
+    molecules = ["CCO", "CCN", "CC(=O)C", "c1ccccc1"]
+    rows = [StructureRow("", text, text) for text in molecules]
+    build_library(loaded, rows, tmp_path / "a.h5")
+    with Library(tmp_path / "a.h5", loaded) as library:
+        query = Query("a", ETHANOL, library=library)
+        result = elucidate(loaded, query, {"x": Listed(*molecules)})
+    found = [parse_smiles(c.smiles) for c in result.candidates]
+    lines = loaded.model.predict(found).lines
+    score = LineScore(ETHANOL, ScoreSettings())
+    scores = score.score(lines, hydrogen_counts(loaded.model.nucleus, found))
+    ratios = np.diff([math.log(c.probability) for c in result.candidates])
+    np.testing.assert_allclose(ratios, np.diff(scores) / ScoreSettings().temperature, atol=1e-4)
+
+
+def test_code_and_free_part_count_by_their_weights(loaded):
+    molecules = ["CCO", "CCN"]
+    query = Query("a", ETHANOL)
+
+    def ratio(**weights):
+        calibration = Calibration(score=ScoreSettings(temperature=1.0, **weights))
+        weighted = replace(loaded, calibration=calibration)
+        result = elucidate(weighted, query, {"x": Listed(*molecules)})
+        found = {c.smiles: math.log(c.probability) for c in result.candidates}
+        return found["CCO"] - found["CCN"]
+
+    model = loaded.model
+    prediction = model.predict([parse_smiles(text) for text in molecules])
+    target = torch.from_numpy(model.codec.encode(ETHANOL)).expand(2, -1)
+    code = model.codec.log_likelihood(prediction.code, target)
+    free = -0.5 * prediction.free.square().sum(1)
+    assert ratio(code_weight=0.5) - ratio() == pytest.approx(
+        0.5 * float(code[0] - code[1]), abs=1e-3
+    )
+    assert ratio(free_weight=0.1) - ratio() == pytest.approx(
+        0.1 * float(free[0] - free[1]), abs=1e-3
+    )
+
+
+def test_without_lines_scores_are_those_of_the_code(lineless):
     query = Query("a", ETHANOL)
     molecules = ["CCO", "CCN", "CC(=O)C", "c1ccccc1"]
-    result = elucidate(loaded, query, {"x": Listed(*molecules)})
-    model = loaded.model
+    result = elucidate(lineless, query, {"x": Listed(*molecules)})
+    model = lineless.model
     target = torch.from_numpy(model.codec.encode(ETHANOL))
     code = model.predict([parse_smiles(c.smiles) for c in result.candidates]).code
     with torch.no_grad():
@@ -80,6 +146,7 @@ def test_without_formula_structures_with_too_few_atoms_are_left_out(loaded):
 
 def test_stereo_is_kept_but_does_not_make_a_candidate_new(loaded):
     result = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("C[C@H](F)Cl", "C[C@@H](F)Cl")})
+    assert result.candidates[0].spectrum.shifts
     assert [candidate.smiles for candidate in result.candidates] == ["C[C@H](F)Cl"]
 
 
@@ -91,8 +158,8 @@ def test_nothing_found_is_said(loaded):
     assert "no candidate was found" in row["notes"]
 
 
-def test_rows_are_as_documented(loaded):
-    query = Query("a", ETHANOL, C2H6O, top=1)
+def test_rows_are_as_documented(loaded, carbon):
+    query = Query("a", spectrum_of_shifts("13C", [carbon]), C2H6O, top=1)
     row = elucidation_row(query, elucidate(loaded, query, {"x": Listed("CCO", "COC")}))
     assert list(row) == ["id", "candidates", "none_of_these", "seconds"]
     (candidate,) = row["candidates"]
@@ -113,6 +180,13 @@ def test_the_same_twice(loaded):
         ([], None, "empty"),
         ([1.0], "H2O", "H2O has no C, so it gives no 13C line"),
         ([1.0, 2.0, 3.0], "C2H6O", "3 distinct lines, but C2H6O has only 2 C"),
+        ([1.0, 2.0, 3.0, 77.1], "C2H6O", r"4 distinct lines \(some may be of CDCl3\), but"),
+        (
+            [5000.0],
+            None,
+            "no 13C line lies at 5000 ppm .allowed: -300 to 450.: write shifts",
+        ),
+        (list(range(201)), None, "201 distinct lines, too many"),
     ],
 )
 def test_impossible_queries(shifts, formula, message):
@@ -158,6 +232,7 @@ def test_generators_share_the_time(loaded):
     generators = {"x": Listed("CCO"), "y": Listed("CCC")}
     start = time.monotonic()
     elucidate(loaded, Query("a", ETHANOL, seconds=1000.0), generators)
+    assert all(len(g.queries) == 1 for g in generators.values())
     first, second = (g.queries[0].deadline - start for g in generators.values())
     assert 500 <= first <= 600
     assert 1000 <= second <= 1100
@@ -173,18 +248,76 @@ def test_an_endless_generator_is_ended(loaded):
     assert [candidate.smiles for candidate in result.candidates] == ["CCO"]
 
 
-def test_left_out_entries_of_a_library_weigh_on_none_of_these(loaded, tmp_path):
+def test_left_out_entries_of_a_library_weigh_on_none_of_these(loaded, lineless, tmp_path):
     smiles = ["CCO", "CCC", "CCN", "CCF"]
-    rows = (StructureRow("", text, text) for text in smiles)
-    build_library(loaded, rows, tmp_path / "a.h5")
-    with Library(tmp_path / "a.h5", loaded) as library:
-        few = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("CCO")})
-        more = elucidate(loaded, Query("a", ETHANOL, library=library), {"x": Listed("CCO")})
-        odds = [r.none_of_these / r.candidates[0].probability for r in (few, more)]
-        assert odds[1] / odds[0] == pytest.approx(4)
-        query = Query("a", ETHANOL, Formula.parse("C9H8O4"), library)
-        notes = elucidate(loaded, query, {"x": Listed()}).notes
-        assert "the library has no structure of formula C9H8O4" in notes
+    calibration = Calibration(score=ScoreSettings(none_per_candidate=1.0))
+    for model in (lineless, replace(loaded, calibration=calibration)):
+        rows = (StructureRow("", text, text) for text in smiles)
+        build_library(model, rows, tmp_path / "a.h5")
+        with Library(tmp_path / "a.h5", model) as library:
+            few = elucidate(model, Query("a", ETHANOL, C2H6O), {"x": Listed("CCO")})
+            query = Query("a", ETHANOL, library=library)
+            more = elucidate(model, query, {"x": Listed("CCO")})
+            odds = [r.none_of_these / r.candidates[0].probability for r in (few, more)]
+            assert odds[1] / odds[0] == pytest.approx(4)
+            query = Query("a", ETHANOL, Formula.parse("C9H8O4"), library)
+            notes = elucidate(model, query, {"x": Listed()}).notes
+            assert "the library has no structure of formula C9H8O4" in notes
+
+
+def test_what_a_compound_contains_and_lacks_is_kept_to(loaded):
+    query = Query("a", ETHANOL, contains=(parse_smarts("[OH]"),), lacks=(parse_smarts("C=C"),))
+    result = elucidate(loaded, query, {"x": Listed("CCO", "COC", "C=CO")})
+    assert [candidate.smiles for candidate in result.candidates] == ["CCO"]
+    assert "2 candidates left out for what the compound contains or lacks" in result.notes
+
+
+def test_the_mass_is_kept_to(loaded):
+    result = elucidate(loaded, Query("a", ETHANOL, mass=46.0419), {"x": Listed("CCO", "CCN")})
+    assert [candidate.smiles for candidate in result.candidates] == ["CCO"]
+    with pytest.raises(UsageError, match="mass 5 is outside 12 to 5000"):
+        Query("a", ETHANOL, mass=5)
+    with pytest.raises(UsageError, match="mass tolerance 0 ppm"):
+        Query("a", ETHANOL, mass=46.0, mass_tolerance_ppm=0)
+
+
+class Formulaic(Listed):
+    needs_formula = True
+
+
+def test_unknown_formulas_are_searched_by_their_probability(loaded):
+    generator = Formulaic("CCO", "CC")
+    result = elucidate(loaded, Query("a", ETHANOL, seconds=100.0), {"x": generator})
+    formulas = [query.formula for query in generator.queries]
+    assert formulas == list(result.formulas)[: len(formulas)]
+    assert len(set(formulas)) == len(formulas) > 3
+    assert "the formula is unknown" in " ".join(result.notes)
+    assert {c.smiles for c in result.candidates} == {"CCO", "CC"}
+    by_mass = Formulaic("CCO")
+    elucidate(loaded, Query("a", ETHANOL, mass=46.0419), {"x": by_mass})
+    assert [query.formula for query in by_mass.queries] == [C2H6O]
+    with pytest.raises(UsageError, match="no molecular formula fits the lines and the mass"):
+        elucidate(loaded, Query("a", ETHANOL, mass=46.3), {"x": Formulaic("CCO")})
+
+
+def test_time_is_shared_among_formulas():
+    start = time.monotonic()
+    formulas = {C2H6O: 0.3, Formula.parse("C2H4O"): 0.1}
+    query = Query("a", ETHANOL, deadline=start + 100)
+    first, second = _parts(query, Formulaic(), formulas)
+    assert first.deadline - start == pytest.approx(75, abs=1)
+    assert second.deadline - start == pytest.approx(100, abs=1)
+
+
+def test_lines_that_fit_nowhere_are_told(loaded, carbon):
+    shifts = [carbon, 77.1]
+    query = Query("a", Spectrum("13C", tuple(Peak(p) for p in shifts), solvent="CDCl3"), C2H6O)
+    result = elucidate(loaded, query, {"x": Listed("CCO", "COC")})
+    assert "the line at 77.1 ppm may be the solvent's: CDCl3 has one there" in result.notes
+    first = result.candidates[0].match
+    assert first.line_of_site == (1, 1)
+    assert first.extra == (0,)
+    assert any("belongs to no atom of the first: CDCl3" in note for note in result.notes)
 
 
 def test_inversions_have_the_code_of_the_spectrum(loaded):

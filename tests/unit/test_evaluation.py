@@ -98,7 +98,15 @@ def document(loaded, plan):
 def test_the_report_has_all_sections_and_says_what_it_is_about(loaded, data):
     result = evaluate(loaded, Plan(data, draws=3))
     found = json.loads(result.to_json())
-    for section in ("code", "lines", "reversibility", "free", "generation", "retrieval"):
+    for section in (
+        "code",
+        "lines",
+        "reversibility",
+        "free",
+        "generation",
+        "retrieval",
+        "confidence",
+    ):
         assert found[section]
     assert found["counts"] == {
         "in_split": 7,
@@ -116,7 +124,7 @@ def test_the_report_has_all_sections_and_says_what_it_is_about(loaded, data):
     text = result.to_markdown()
     for table in result.tables():
         assert table.to_markdown() in text
-    assert len(result.tables()) == 9
+    assert len(result.tables()) == 10
     assert "arXiv 2602.03875" in text
     assert any("left out" in note for note in found["notes"])
     assert any("not the one that the model was trained on" in note for note in found["notes"])

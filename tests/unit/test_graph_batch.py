@@ -3,9 +3,16 @@ import pytest
 import torch
 from rdkit import Chem
 
+from nmrtk.configuration import configuration_relations
 from nmrtk.errors import MoleculeError
 from nmrtk.graph import ATOM_CARDINALITIES, BOND_KINDS, molecular_graph
-from nmrtk.graph_batch import ATOM_ROWS, GraphBatch, collate_molecules, prepare_molecule
+from nmrtk.graph_batch import (
+    ATOM_ROWS,
+    EDGE_KINDS,
+    GraphBatch,
+    collate_molecules,
+    prepare_molecule,
+)
 from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
 
@@ -36,7 +43,7 @@ def test_atoms_and_bonds_of_a_batch_are_those_of_its_molecules():
     assert batch.atoms.tolist() == [
         (row + offsets).tolist() for graph in graphs for row in graph.atoms.astype(np.int64)
     ]
-    assert torch.stack([batch.sources, batch.targets, batch.bonds], dim=1).tolist() == [
+    assert torch.stack([batch.sources, batch.targets, batch.edges], dim=1).tolist() == [
         [source + start, target + start, kind]
         for graph, start in zip(graphs, starts[:-1].tolist(), strict=True)
         for source, target, kind in zip(
@@ -54,7 +61,18 @@ def test_every_field_of_an_atom_has_rows_of_its_own():
     assert ends[-1] == ATOM_ROWS
     assert (batch.atoms < torch.from_numpy(ends)).all()
     assert (batch.atoms >= torch.from_numpy(ends - ATOM_CARDINALITIES)).all()
-    assert (batch.bonds < BOND_KINDS).all()
+    assert (batch.edges < EDGE_KINDS).all()
+
+
+def test_relations_of_configuration_are_edges_in_both_directions():
+    molecule = parse_smiles("C[C@H]1CCCC[C@@H]1O")
+    ((one, other, kind),) = configuration_relations(molecule)
+    prepared = prepare_molecule(molecule, CARBON)
+    bonds = 2 * molecule.GetNumBonds()
+    assert prepared.edges[bonds:].tolist() == [BOND_KINDS + kind] * 2
+    assert prepared.sources[bonds:].tolist() == [one, other]
+    assert prepared.targets[bonds:].tolist() == [other, one]
+    assert BOND_KINDS <= EDGE_KINDS - 1 <= np.iinfo(prepared.edges.dtype).max
 
 
 def test_sites_point_at_the_atoms_of_the_nucleus():

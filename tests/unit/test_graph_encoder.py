@@ -5,9 +5,8 @@ from torch import Tensor, nn
 
 from nmrtk.environments import ENVIRONMENTS
 from nmrtk.errors import ConfigurationError
-from nmrtk.graph import BOND_KINDS
-from nmrtk.graph_batch import GraphBatch
-from nmrtk.graph_encoder import BondTable, GraphEncoder, Head, MoleculeDropout, update_network
+from nmrtk.graph_batch import EDGE_KINDS, GraphBatch
+from nmrtk.graph_encoder import EdgeTable, GraphEncoder, Head, update_network
 from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
 from nmrtk.testing import check_structure_encoder
@@ -18,7 +17,7 @@ class Sum(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.bonds = BondTable(dim)
+        self.bonds = EdgeTable(dim)
         self.update = update_network(dim)
 
     def forward(self, batch: GraphBatch, states: Tensor, bonds: Tensor) -> Tensor:
@@ -123,35 +122,17 @@ def test_options_out_of_range_are_named(options, message):
         SumEncoder(CARBON, **options)
 
 
-def test_dropout_treats_atoms_of_a_molecule_alike():
-    torch.manual_seed(0)
-    owners = torch.tensor([0] * 3 + [2] * 4 + [5])  # molecules without a site have no row here
-    dropped = MoleculeDropout(0.25)(torch.ones(8, 4000), owners)
-    assert torch.equal(dropped[0], dropped[2])
-    assert torch.equal(dropped[3], dropped[6])
-    assert not torch.equal(dropped[0], dropped[3])
-    assert sorted(dropped.unique().tolist()) == pytest.approx([0, 4 / 3])
-    assert dropped.mean().item() == pytest.approx(1, abs=0.05)
-
-
-def test_dropout_does_nothing_outside_training_at_rate_zero_or_without_atoms():
-    states, owners = torch.randn(3, 4), torch.tensor([0, 0, 1])
-    assert torch.equal(MoleculeDropout(0.9).eval()(states, owners), states)
-    assert torch.equal(MoleculeDropout(0.0)(states, owners), states)
-    assert MoleculeDropout(0.9)(states[:0], owners[:0]).shape == (0, 4)
-
-
 def test_a_head_starts_at_its_first_value():
-    assert (Head(6, 4, 0.5, start=1.5)(torch.randn(5, 6), torch.arange(5)) == 1.5).all()
+    assert (Head(6, 4, 0.5, start=1.5)(torch.randn(5, 6)) == 1.5).all()
 
 
-def test_bond_table_tells_kinds_apart():
-    table = BondTable(8)(torch.arange(BOND_KINDS))
-    assert len(torch.unique(table, dim=0)) == BOND_KINDS
+def test_edge_table_tells_kinds_apart():
+    table = EdgeTable(8)(torch.arange(EDGE_KINDS))
+    assert len(torch.unique(table, dim=0)) == EDGE_KINDS
 
 
-def test_bond_table_adds_up_the_fields():
-    table = BondTable(4)
+def test_edge_table_adds_up_the_fields_of_bonds():
+    table = EdgeTable(4)
     kinds = torch.tensor([17, 0, 17])
     wanted = sum(embedding(table.kinds[i][kinds]) for i, embedding in enumerate(table.embeddings))
     close(table(kinds), wanted)

@@ -12,6 +12,7 @@ from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.errors import DataError
 from nmrtk.formula import VECTOR_WIDTH, Formula
 from nmrtk.library import (
+    LINE_COLUMNS,
     Library,
     build_library,
     is_library,
@@ -19,9 +20,13 @@ from nmrtk.library import (
     read_library_structures,
     skipped_path,
 )
+from nmrtk.line_score import hydrogen_counts
 from nmrtk.molecule import canonical_smiles
 from nmrtk.recipe import Recipe
 from nmrtk.rows import StructureRow
+from nmrtk.score_settings import ScoreSettings
+from nmrtk.similar import similar_structures
+from nmrtk.spectrum import spectrum_of_shifts
 
 SMILES = ("CCO", "COC", "OCC", "xyz", "c1ccccc1", "C[C@H](O)F", "[Og]", "C[C@@H](O)F", "N")
 
@@ -168,3 +173,54 @@ def test_an_interruption_leaves_what_was_there(tmp_path, path):
 def test_a_library_is_no_source_of_structures(path):
     with pytest.raises(Exception, match="is a library already"):
         list(read_library_structures(str(path)))
+
+
+@pytest.mark.parametrize("block", [2, 100])
+def test_lines_are_what_the_model_says(path, monkeypatch, block):
+    monkeypatch.setattr(library_module, "BLOCK", block)
+    model = loaded()
+    with Library(path, model) as library:
+        assert library.has_lines
+        found = {}
+        for part in library.lines(np.array([0, 2, 3, 4])):
+            for row, entry in enumerate(part.entries.tolist()):
+                sites = part.owner == row
+                found[entry] = part.shift[sites], part.scale[sites], part.hydrogens[sites]
+        # Entry 4 is ammonia, which has no carbon.
+        assert sorted(found) == [0, 2, 3]
+        for entry, (shift, scale, hydrogens) in found.items():
+            molecule = library.molecule(entry)
+            lines = model.model.predict([molecule]).lines
+            np.testing.assert_allclose(shift, lines.shift.detach().numpy(), rtol=1e-5)
+            np.testing.assert_allclose(scale, lines.scale.detach().numpy(), rtol=1e-5)
+            expected = hydrogen_counts(model.model.nucleus, [molecule])
+            assert hydrogens.tolist() == expected.tolist()
+
+
+def test_libraries_without_lines_work_as_before(path):
+    with h5py.File(path, "a") as file:
+        for name in LINE_COLUMNS:
+            del file[name]
+    model = loaded()
+    with Library(path, model) as library:
+        assert not library.has_lines
+        assert len(next(iter(library.codes(np.array([0, 1]))))[1]) == 2
+        spectrum = spectrum_of_shifts("13C", [100.0])
+        assert similar_structures(library, spectrum, ScoreSettings(), "CCO") == []
+
+
+def test_lines_that_lack_are_damage(path):
+    with h5py.File(path, "a") as file:
+        file["line_shift"].resize((2,))
+    with pytest.raises(DataError, match="columns differ in length"):
+        Library(path, loaded())
+
+
+def test_similar_structures_are_not_the_candidate(path):
+    model = loaded()
+    with Library(path, model) as library:
+        spectrum = spectrum_of_shifts("13C", [100.0])
+        found = similar_structures(library, spectrum, ScoreSettings(), "OCC", count=2)
+    assert len(found) == 2
+    assert "CCO" not in {one.smiles for one in found}
+    assert found[0].similarity >= found[1].similarity

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmrtk.errors import ConfigurationError
-from nmrtk.graph_encoder import BondTable, check_option, update_network
+from nmrtk.graph_encoder import EdgeTable, check_option, update_network
 from nmrtk.nucleus import Nucleus
 from nmrtk_dgl.backend import DGLGraph, ops
 from nmrtk_dgl.encoder import DglEncoder
@@ -32,7 +32,7 @@ class AttentionConvolution(nn.Module):
         super().__init__()
         self.source = nn.Linear(dim, dim)
         self.target = nn.Linear(dim, dim)
-        self.bonds = BondTable(dim)
+        self.bonds = EdgeTable(dim)
         self.attention = nn.Parameter(torch.randn(heads, dim // heads) * (heads / dim) ** 0.5)
         self.update = update_network(dim)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nmrtk.graph_encoder import BondTable, update_network
+from nmrtk.graph_encoder import EdgeTable, update_network
 from nmrtk_dgl.backend import DGLGraph, ops
 from nmrtk_dgl.encoder import DglEncoder
 
@@ -24,7 +24,7 @@ class GineConvolution(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.source = nn.Linear(dim, dim)
-        self.bonds = BondTable(dim)
+        self.bonds = EdgeTable(dim)
         self.epsilon = nn.Parameter(torch.zeros(()))
         self.update = update_network(dim)
 

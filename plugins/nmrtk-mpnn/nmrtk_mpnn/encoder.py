@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmrtk.graph_batch import GraphBatch
-from nmrtk.graph_encoder import BondTable, GraphEncoder, GraphNetwork, update_network
+from nmrtk.graph_encoder import EdgeTable, GraphEncoder, GraphNetwork, update_network
 from nmrtk.nucleus import Nucleus
 from nmrtk_mpnn.layers import LayerGraph, all_atoms, shared
 
@@ -27,8 +27,8 @@ class GatedConvolution(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.gates = BondTable(dim)
-        self.offsets = BondTable(dim)
+        self.gates = EdgeTable(dim)
+        self.offsets = EdgeTable(dim)
         self.update = update_network(dim)
 
     def forward(self, graph: LayerGraph, states: Tensor, bonds: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class MpnnNetwork(GraphNetwork):
         residual = self.atom_embedding(batch.atoms)
         states = [self.norms[0](residual)]
         for convolution, norm, graph in zip(self.convolutions, self.norms[1:], graphs, strict=True):
-            update = convolution(graph, states[-1], batch.bonds)
+            update = convolution(graph, states[-1], batch.edges)
             residual = functional.embedding(graph.own, residual) + update
             states.append(norm(residual))
 
@@ -65,7 +65,7 @@ class MpnnNetwork(GraphNetwork):
         )
         sites = last.environments[batch.sites]
         needed, places = torch.unique(sites, return_inverse=True)
-        correction, scale = self.read_out(joined[needed], needed)
+        correction, scale = self.read_out(joined[needed])
         pooled = functional.embedding(last.environments, self.pooling(joined))
         return correction[places], scale[places], self.pool(pooled, batch)
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nmrtk.graph import BOND_KINDS
-from nmrtk.graph_batch import ATOM_ROWS, GraphBatch
+from nmrtk.graph_batch import ATOM_ROWS, EDGE_KINDS, GraphBatch
 
 _HASH_SEED = 0
 _ODD = (0x1E3779B97F4A7C15, 0x3F58476D1CE4E5B9)  # odd and large: they mix all bits of a product
@@ -42,7 +41,7 @@ def all_atoms(batch: GraphBatch, layers: int) -> list[LayerGraph]:
     """Every layer updates every atom."""
     device = batch.atoms.device
     atoms = torch.arange(len(batch.atoms), device=device)
-    bonds = torch.arange(len(batch.bonds), device=device)
+    bonds = torch.arange(len(batch.edges), device=device)
     graph = LayerGraph(batch.sources, batch.targets, atoms, bonds, atoms, atoms, shares=False)
     return [graph] * layers
 
@@ -59,8 +58,8 @@ def shared(batch: GraphBatch, layers: int) -> list[LayerGraph]:
     generator = torch.Generator().manual_seed(_HASH_SEED)
     low, high = -(2**63), 2**63 - 1
     atom_codes = torch.randint(low, high, (ATOM_ROWS,), generator=generator).to(device)
-    bond_codes = torch.randint(low, high, (BOND_KINDS,), generator=generator).to(device)
-    bonds = bond_codes[batch.bonds]
+    bond_codes = torch.randint(low, high, (EDGE_KINDS,), generator=generator).to(device)
+    bonds = bond_codes[batch.edges]
     hashes = _mixed(atom_codes[batch.atoms].sum(1))
     everyone = torch.arange(len(hashes), device=device)
     before = everyone  # row of each atom in the layer before

@@ -35,11 +35,11 @@ def test_convolution_is_its_formula():
     batch = encoder.collate([encoder.prepare(parse_smiles("CC(=O)N"))])
     states = torch.randn(4, 8)
     (graph,) = all_atoms(batch, 1)
-    gates, offsets = convolution.gates(batch.bonds), convolution.offsets(batch.bonds)
+    gates, offsets = convolution.gates(batch.edges), convolution.offsets(batch.edges)
     heard = states.clone()
     for bond, (source, target) in enumerate(zip(batch.sources, batch.targets, strict=True)):
         heard[target] += torch.relu(states[source] * gates[bond] + offsets[bond])
-    close(convolution(graph, states, batch.bonds), convolution.update(heard))
+    close(convolution(graph, states, batch.edges), convolution.update(heard))
 
 
 def test_sharing_surroundings_changes_nothing():

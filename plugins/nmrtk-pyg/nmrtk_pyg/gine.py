@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nmrtk.graph_batch import GraphBatch
-from nmrtk.graph_encoder import BondTable, GraphEncoder, update_network
+from nmrtk.graph_encoder import EdgeTable, GraphEncoder, update_network
 from nmrtk_pyg.backend import MessagePassing
 
 
@@ -51,7 +51,7 @@ class GineConvolution(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.source = nn.Linear(dim, dim)
-        self.bonds = BondTable(dim)
+        self.bonds = EdgeTable(dim)
         self.epsilon = nn.Parameter(torch.zeros(()))
         self.update = update_network(dim)
         self.neighbours = NeighbourSum()

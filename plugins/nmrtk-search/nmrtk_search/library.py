@@ -15,9 +15,12 @@ from nmrtk.elucidation import Inversion, Query
 from nmrtk.errors import UsageError
 from nmrtk.interfaces import CandidateGenerator
 from nmrtk.library import Library
+from nmrtk.line_score import LineScore
 from nmrtk.molecule import Molecule
 
 Entries = NDArray[np.int64]
+
+_SCREENED = 8  # times as many entries as are wanted get the exact score
 
 
 class LibraryGenerator(CandidateGenerator):
@@ -25,13 +28,14 @@ class LibraryGenerator(CandidateGenerator):
 
     Backward: the entries whose standardised features are nearest to those that the model, run
     backwards with fresh free parts, gives for the spectrum. Forward: those under whose stored
-    codes the spectrum is most likely. Where a formula is known, only its entries count.
+    lines, or codes where there are none, the spectrum is most likely. Where a formula is known,
+    only its entries count.
 
     Args:
         draws: number of free parts that are drawn; 0 leaves the backward search out.
         neighbors: entries that are nearest to the features of a draw.
-        likeliest: entries with the likeliest codes, and no fewer than the query wants; 0 leaves
-            the forward search out.
+        likeliest: entries with the likeliest lines or codes, and no fewer than the query wants;
+            0 leaves the forward search out.
 
     Raises:
         UsageError: an option is out of range.
@@ -56,7 +60,7 @@ class LibraryGenerator(CandidateGenerator):
         library = query.library
         if library is None:
             raise UsageError("there is no library: give a file of structures with --library")
-        entries = library.matching(query.formula, query.line_count)
+        entries = library.matching(query.formula, query.least_sites)
         if not len(entries):
             return
         forward = self._likeliest(library, entries, query, inversion) if self.likeliest else []
@@ -74,8 +78,10 @@ class LibraryGenerator(CandidateGenerator):
     def _likeliest(
         self, library: Library, entries: Entries, query: Query, inversion: Inversion
     ) -> list[int]:
-        """Entries by falling likelihood of the spectrum under their codes."""
+        """Entries by falling likelihood of the spectrum."""
         count = max(self.likeliest, query.top)
+        if library.has_lines:
+            return self._by_lines(library, entries, query, inversion, count)
         found, scores = np.zeros(0, np.int64), np.zeros(0)
         for block, codes in library.codes(entries):
             code = torch.from_numpy(codes)
@@ -87,6 +93,40 @@ class LibraryGenerator(CandidateGenerator):
             scores = np.concatenate([scores, likelihood.double().numpy()])
             best = np.argsort(-scores, kind="stable")[:count]
             found, scores = found[best], scores[best]
+            if time.monotonic() >= query.deadline:
+                break
+        return found.tolist()
+
+    def _by_lines(
+        self,
+        library: Library,
+        entries: Entries,
+        query: Query,
+        inversion: Inversion,
+        count: int,
+    ) -> list[int]:
+        """Entries by falling likelihood of the lines: a rough score for all, the exact one for
+        the best of each block.
+        """
+        score = LineScore(query.spectrum, inversion.settings)
+        found, scores = np.zeros(0, np.int64), np.zeros(0)
+        for block in library.lines(entries):
+            rough = score.screen(block.shift, block.scale, block.owner, block.hydrogens)
+            best = np.sort(np.argsort(-rough, kind="stable")[: _SCREENED * count])
+            chosen = np.zeros(len(block.entries), np.bool_)
+            chosen[best] = True
+            sites = chosen[block.owner]
+            place = np.cumsum(chosen) - 1
+            exact = score.score_arrays(
+                block.shift[sites],
+                block.scale[sites],
+                place[block.owner[sites]],
+                block.hydrogens[sites],
+            )
+            found = np.concatenate([found, block.entries[best]])
+            scores = np.concatenate([scores, exact])
+            keep = np.argsort(-scores, kind="stable")[:count]
+            found, scores = found[keep], scores[keep]
             if time.monotonic() >= query.deadline:
                 break
         return found.tolist()

@@ -14,6 +14,7 @@ from nmrtk.elucidation import Inversion, Query
 from nmrtk.errors import UsageError
 from nmrtk.formula import VECTOR_WIDTH, Formula
 from nmrtk.library import Library, build_library
+from nmrtk.line_score import LineScore, hydrogen_counts
 from nmrtk.model import ReversibleModel
 from nmrtk.molecule import canonical_smiles, parse_smiles
 from nmrtk.nucleus import Nucleus
@@ -71,8 +72,9 @@ def test_library_keeps_to_the_formula(loaded, library):
 
 
 @pytest.mark.parametrize("block", [3, 1000])
-def test_forward_search_puts_the_likeliest_first(loaded, library, monkeypatch, block):
+def test_forward_search_without_lines_goes_by_codes(loaded, library, monkeypatch, block):
     monkeypatch.setattr(library_module, "BLOCK", block)
+    monkeypatch.setattr(Library, "has_lines", False)
     query = Query("a", spectrum_of_shifts("13C", [100.0]), None, library, top=1)
     backwards = inversion(loaded.model, spectrum=query.spectrum)
     generator = LibraryGenerator(draws=0, likeliest=5)
@@ -83,6 +85,26 @@ def test_forward_search_puts_the_likeliest_first(loaded, library, monkeypatch, b
         scores = loaded.model.codec.log_likelihood(code, backwards.target.expand_as(code)).numpy()
     best = [canonical_smiles(molecules[i]) for i in np.argsort(-scores, kind="stable")[:5]]
     assert found == best
+
+
+@pytest.mark.parametrize("block", [3, 1000])
+def test_forward_search_puts_the_likeliest_first(loaded, library, monkeypatch, block):
+    monkeypatch.setattr(library_module, "BLOCK", block)
+    spectrum = spectrum_of_shifts("13C", [100.0])
+    backwards = inversion(loaded.model, spectrum=spectrum)
+    generator = LibraryGenerator(draws=0, likeliest=5)
+    found = list(generator.generate(Query("a", spectrum, None, library, top=1), backwards))
+    score = LineScore(spectrum, backwards.settings)
+
+    def scores(molecules):
+        with torch.no_grad():
+            lines = loaded.model.predict(molecules).lines
+        return score.score(lines, hydrogen_counts(loaded.model.nucleus, molecules))
+
+    everything = [parse_smiles(text) for text in SMILES]
+    everything = [m for m in everything if loaded.model.nucleus.sites(m)]
+    expected = np.sort(scores(everything))[::-1][:5]
+    np.testing.assert_allclose(scores(found), expected, atol=1e-4)
 
 
 def test_no_fewer_entries_than_the_query_wants(loaded, library):

@@ -1,0 +1,357 @@
+"""Candidates of all generators: each constitution once, checked, scored and ranked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nmrtk.calibration import posterior
+from nmrtk.checkpoint import LoadedModel
+from nmrtk.errors import MoleculeError, SpectrumError
+from nmrtk.formula import Formula
+from nmrtk.line_score import LineScore, Match, arrays, hydrogen_counts
+from nmrtk.model import Prediction
+from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
+from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI
+from nmrtk.prediction import predict_prepared, predicted_spectra, prepare_molecules
+from nmrtk.query import Query
+from nmrtk.score_settings import ScoreSettings
+from nmrtk.spectrum import Spectrum
+
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A structure that may have given the spectrum.
+
+    Args:
+        smiles: canonical.
+        probability: that it is the right one.
+        mae_ppm: mean absolute difference of observed and predicted lines.
+        source: the generator that proposed it first.
+        spectrum: its predicted lines, with atoms of the SMILES and sigma; of the first candidates
+            only, else None.
+        match: which observed line belongs to which site; None where the model predicts no lines.
+    """
+
+    smiles: str
+    probability: float
+    mae_ppm: float
+    source: str
+    spectrum: Spectrum | None = None
+    match: Match | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Candidates of a query, most probable first, and the probability of none of them."""
+
+    candidates: tuple[Candidate, ...]
+    none_of_these: float
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    molecule: Molecule
+    smiles: str
+    source: str
+    formula: Formula
+
+
+@dataclass(slots=True)
+class _Scored:
+    smiles: str
+    source: str
+    score: float
+    mae_ppm: float
+    letters_agree: bool
+    match: Match | None
+
+
+@dataclass(slots=True)
+class CandidatePool:
+    """Takes candidates as they come, and ranks them in the end.
+
+    Args:
+        loaded: the model.
+        query: what is known.
+        target: (K,), what the codec makes of the spectrum.
+        formulas: probabilities of the formulas that the compound may have, where the formula is
+            unknown and no library says what to look among.
+    """
+
+    loaded: LoadedModel
+    query: Query
+    target: Tensor
+    formulas: Mapping[Formula, float] = field(default_factory=dict)
+    _lines: LineScore = field(init=False)
+    _known: set[str] = field(default_factory=set)
+    _pending: list[_Pending] = field(default_factory=list)
+    _scored: list[_Scored] = field(default_factory=list)
+    _refused: list[str] = field(default_factory=list)
+    _unfit: int = 0
+
+    def __post_init__(self) -> None:
+        self._lines = LineScore(self.query.spectrum, self.settings)
+
+    @property
+    def settings(self) -> ScoreSettings:
+        """Fitted numbers of the score."""
+        return self.loaded.calibration.score
+
+    def offer(self, molecule: Molecule, source: str) -> None:
+        """Take a candidate, if it is new and fits what is known."""
+        key = canonical_smiles(molecule)
+        if key in self._known:
+            return
+        self._known.add(key)
+        try:
+            smiles = canonical_smiles(molecule, stereo=True)
+            checked = parse_smiles(smiles)
+        except MoleculeError:
+            return
+        query, nucleus = self.query, self.loaded.model.nucleus
+        formula = Formula.of_molecule(checked)
+        if query.formula is not None and formula != query.formula:
+            return
+        if not query.has_mass_of(checked):
+            return
+        if len(nucleus.sites(checked)) < query.least_sites:
+            return
+        if not query.allows(checked):
+            self._unfit += 1
+            return
+        self._pending.append(_Pending(checked, smiles, source, formula))
+        if len(self._pending) >= BATCH_SIZE:
+            self._score_pending()
+
+    def answer(self, considered: int) -> Answer:
+        """All candidates, most probable first, and the probability of none of them.
+
+        Args:
+            considered: how many were compared with the spectrum at the least, those included that
+                a generator has left out as unlikely.
+        """
+        self._score_pending()
+        if not self._scored:
+            return Answer((), 1.0, tuple(self._notes()))
+        self._scored.sort(key=lambda item: (-item.score, item.smiles))
+        probabilities = self._probabilities(considered)
+        candidates = [
+            Candidate(item.smiles, float(probability), item.mae_ppm, item.source, None, item.match)
+            for item, probability in zip(self._scored, probabilities[:-1], strict=True)
+        ]
+        shown = self._with_spectra(candidates[: self.query.top])
+        return Answer(
+            (*shown, *candidates[self.query.top :]), float(probabilities[-1]), tuple(self._notes())
+        )
+
+    def _probabilities(self, considered: int) -> NDArray[np.float64]:
+        """Of all that was scored and, last, of none of them."""
+        scores = np.array([[item.score for item in self._scored]])
+        found = len(self._scored)
+        if self._scored[0].match is None:
+            model, calibration = self.loaded.model, self.loaded.calibration
+            with torch.no_grad():
+                background = model.codec.log_likelihood(
+                    model.mean_code[None], self.target[None].to(model.device)
+                )
+            # All that were considered share the prior weight; what was left out has no likelihood.
+            unseen = calibration.temperature * math.log(max(considered, found) / found)
+            rows = posterior(scores, background.double().cpu().numpy() + unseen, calibration)
+        else:
+            rows = line_posterior(
+                scores, len(self._lines.lines), max(considered, found), self.settings
+            )
+        probabilities: NDArray[np.float64] = rows[0]
+        return probabilities
+
+    def _with_spectra(self, candidates: list[Candidate]) -> list[Candidate]:
+        molecules = [parse_smiles(candidate.smiles) for candidate in candidates]
+        prepared, _ = prepare_molecules(self.loaded.model, molecules)
+        prediction = predict_prepared(self.loaded.model, prepared, molecules)
+        spectra = predicted_spectra(self.loaded, prediction, molecules)
+        return [replace(c, spectrum=s) for c, s in zip(candidates, spectra, strict=True)]
+
+    def _notes(self) -> list[str]:
+        """What the user should know of the candidates."""
+        notes = []
+        if self._refused:
+            notes.append(
+                f"{len(self._refused)} candidates left out that the model cannot represent, the "
+                f"first: {self._refused[0]}"
+            )
+        if self._unfit:
+            notes.append(
+                f"{self._unfit} candidates left out for what the compound contains or lacks"
+            )
+        shown = self._scored[: self.query.top]
+        if shown and not any(item.letters_agree for item in shown):
+            notes.append("none of the candidates shown has the multiplicities given")
+        first = shown[0].match if shown else None
+        if first is not None:
+            notes += self._match_notes(first)
+        return notes
+
+    def _match_notes(self, match: Match) -> list[str]:
+        """What the first candidate leaves unexplained."""
+        notes = []
+        for index in match.extra:
+            ppm = self._lines.lines[index][0]
+            solvent = self._lines.solvent.get(ppm)
+            what = f"{solvent} has one there" if solvent else "an impurity, or it does not fit"
+            notes.append(f"the line at {ppm:g} ppm belongs to no atom of the first: {what}")
+        if match.missing:
+            notes.append(f"{match.missing} atoms of the first have no line of their own")
+        return notes
+
+    def _score_pending(self) -> None:
+        model = self.loaded.model
+        prepared, refusals = prepare_molecules(model, (one.molecule for one in self._pending))
+        self._refused += [refusal for refusal in refusals if refusal]
+        kept = [item for item, refusal in zip(self._pending, refusals, strict=True) if not refusal]
+        self._pending = []
+        if not kept:
+            return
+        molecules = [one.molecule for one in kept]
+        prediction = predict_prepared(model, [p for p in prepared if p is not None], molecules)
+        scores, matches = self._score(prediction, kept)
+        observed = self.query.spectrum
+        spectra = None
+        if prediction.lines is None:
+            spectra = predicted_spectra(self.loaded, prediction, molecules)
+        for row, one in enumerate(kept):
+            match = matches[row]
+            if spectra is not None:
+                mae = matched_mae(observed.shifts, spectra[row].shifts)
+            else:
+                mae = match.mae_ppm if match is not None else math.inf
+            self._scored.append(
+                _Scored(
+                    one.smiles,
+                    one.source,
+                    float(scores[row]),
+                    mae,
+                    letters_agree(observed, model.nucleus.multiplicities(one.molecule)),
+                    match,
+                )
+            )
+
+    def _score(
+        self, prediction: Prediction, kept: list[_Pending]
+    ) -> tuple[NDArray[np.float64], list[Match | None]]:
+        """Log-likelihoods, with the logarithm of the prior of each formula."""
+        model, settings = self.loaded.model, self.settings
+        molecules = [one.molecule for one in kept]
+        lines = prediction.lines
+        codes: NDArray[np.float64] | float = 0.0
+        if lines is None or settings.code_weight:
+            with torch.no_grad():
+                target = self.target.to(model.device).expand(len(molecules), -1)
+                likelihood = model.codec.log_likelihood(prediction.code, target)
+                codes = likelihood.double().cpu().numpy()
+        if lines is None:
+            return np.asarray(codes), [None] * len(molecules)
+        _require_numbers(prediction)
+        shift, scale, owner = arrays(lines)
+        hydrogens = hydrogen_counts(model.nucleus, molecules)
+        scores = self._lines.score_arrays(shift, scale, owner, hydrogens)
+        scores = scores + settings.code_weight * codes
+        if settings.free_weight:
+            scores = scores + settings.free_weight * free_log_density(prediction)
+        if self.formulas:
+            # A formula that is not listed is no likelier than the last of the list.
+            least = min(self.formulas.values())
+            prior = [self.formulas.get(one.formula, least) for one in kept]
+            scores = scores + settings.temperature * np.log(np.maximum(prior, 1e-12))
+        ends = np.cumsum(np.bincount(owner, minlength=len(molecules)))
+        matches: list[Match | None] = [
+            self._lines.match(shift[start:end], scale[start:end], hydrogens[start:end])
+            for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
+        ]
+        return scores, matches
+
+
+def line_posterior(
+    scores: NDArray[np.float64], line_count: int, considered: int, settings: ScoreSettings
+) -> NDArray[np.float64]:
+    """Probabilities (T, N + 1) of N candidates and, last, of none of them.
+
+    What was not found has the score that a compound with so many lines usually has, and a weight
+    that grows with the number of candidates: where many fit, many others would.
+
+    Args:
+        scores: (T, N) log-likelihoods of the lines; -inf for what is no candidate of a query.
+        line_count: number of distinct observed lines.
+        considered: number of structures that were compared with the lines.
+        settings: fitted numbers.
+    """
+    none = settings.none_per_line * line_count / settings.temperature + settings.none_log_odds
+    none += settings.none_per_candidate * math.log(max(considered, 1))
+    logits = np.concatenate(
+        [scores / settings.temperature, np.full((len(scores), 1), none)], axis=1
+    )
+    logits -= logits.max(axis=1, keepdims=True)
+    weights = np.exp(logits)
+    probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def free_log_density(prediction: Prediction) -> NDArray[np.float64]:
+    """Log-density (B,) of the free part under its standard normal prior, up to a constant."""
+    density: NDArray[np.float64] = -0.5 * prediction.free.double().square().sum(1).cpu().numpy()
+    return density
+
+
+def _require_numbers(prediction: Prediction) -> None:
+    """Make sure that a model puts out numbers.
+
+    Raises:
+        SpectrumError: it does not.
+    """
+    lines = prediction.lines
+    if lines is not None and not (
+        torch.isfinite(lines.shift).all() and torch.isfinite(lines.scale).all()
+    ):
+        raise SpectrumError("the model's output is not finite: it was not trained properly")
+
+
+def matched_mae(observed: list[float], predicted: list[float]) -> float:
+    """Mean absolute difference in ppm between two sets of lines.
+
+    Equal numbers are matched in order, which is the cheapest way. Otherwise lines of equivalent
+    atoms are listed once on one side: every line of the longer side goes to one of the shorter, in
+    order, so that each of the shorter is used and the sum is least.
+
+    Example:
+        >>> matched_mae([10.0, 20.0], [10.0, 19.0, 21.0])
+        0.6666666666666666
+    """
+    short, long = sorted([np.sort(observed), np.sort(predicted)], key=len)
+    if not len(short):
+        return math.inf
+    # cost[j]: of matching the lines so far, the last one to line j of the shorter side.
+    cost = np.full(len(short), math.inf)
+    cost[0] = 0.0
+    for place, ppm in enumerate(long):
+        if place:
+            cost = np.minimum(cost, np.concatenate([[math.inf], cost[:-1]]))
+        cost = cost + np.abs(short - ppm)
+    return float(cost[-1] / len(long))
+
+
+def letters_agree(observed: Spectrum, expected: list[str]) -> bool:
+    """Whether a structure has enough atoms for the distinct lines of each letter."""
+    if observed.nucleus not in HYDROGEN_LETTER_NUCLEI:
+        return True
+    lines = {(peak.ppm, peak.multiplicity) for peak in observed.peaks}
+    given = [letter for _, letter in lines if letter in {"S", "D", "T", "Q"}]
+    return all(given.count(letter) <= expected.count(letter) for letter in set(given))

@@ -1,0 +1,197 @@
+"""Fit on val the numbers of the score of candidates, so that their probabilities are true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from nmrtk.candidates import line_posterior
+from nmrtk.checkpoint import LoadedModel
+from nmrtk.decoys import random_isomers
+from nmrtk.elucidation import Elucidation
+from nmrtk.errors import UsageError
+from nmrtk.interfaces import Example
+from nmrtk.line_score import LineScore, arrays, hydrogen_counts
+from nmrtk.prediction import predict_prepared, prepare_molecules
+from nmrtk.score_settings import ScoreSettings
+from nmrtk.spectrum import Peak, Spectrum
+
+MOLECULES, ISOMERS = 300, 40
+"""Molecules that the fit is made with, and wrong isomers of each."""
+
+LARGEST = 36
+"""Heavy atoms of the molecules."""
+
+_SURPRISE = 1e-9  # least probability, so that one miss does not decide the fit
+_STEPS = 400
+_TINY = 1e-300
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSet:
+    """Scores of the candidates of one query whose answer is known.
+
+    Args:
+        scores: (N,), log-likelihoods.
+        answer: index of the right one, or -1 where it is not among them.
+        line_count: number of distinct observed lines.
+        considered: number of structures that were compared.
+    """
+
+    scores: Floats
+    answer: int
+    line_count: int
+    considered: int
+
+    def without_answer(self) -> ScoredSet:
+        """The same if the right one had not been found."""
+        if self.answer < 0:
+            return self
+        return ScoredSet(np.delete(self.scores, self.answer), -1, self.line_count, self.considered)
+
+
+def scored_set(
+    result: Elucidation, right: Callable[[str], bool], line_count: int, settings: ScoreSettings
+) -> ScoredSet:
+    """The scores behind the probabilities of an answer, up to a constant.
+
+    Args:
+        result: of a query with a known answer.
+        right: whether a SMILES is the right one.
+        line_count: number of distinct observed lines of the query.
+        settings: those that the answer was made with.
+    """
+    candidates = result.candidates
+    considered = max(result.considered, len(candidates), 1)
+    none = settings.none_per_line * line_count / settings.temperature + settings.none_log_odds
+    none += settings.none_per_candidate * np.log(considered)
+    stated = np.array([one.probability for one in candidates], np.float64)
+    odds = np.log(np.maximum(stated, _TINY)) - np.log(max(result.none_of_these, _TINY))
+    found = [index for index, one in enumerate(candidates) if right(one.smiles)]
+    scores = settings.temperature * (odds + none)
+    return ScoredSet(scores, found[0] if found else -1, line_count, considered)
+
+
+def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSettings:
+    """Fit temperature and what was not found, so that the right answers are most probable.
+
+    Args:
+        sets: with the right answer among the candidates, and without it where it was not found.
+        settings: all other numbers.
+
+    Raises:
+        UsageError: there is no set.
+    """
+    if not sets:
+        raise UsageError("there is no set of candidates to fit probabilities to")
+    considered = np.log([max(one.considered, 1) for one in sets])
+    varied = float(np.ptp(considered)) > 1.0
+
+    def settings_of(parameters: Floats) -> ScoreSettings:
+        temperature, per_line, log_odds, per_candidate = parameters
+        return replace(
+            settings,
+            temperature=float(np.exp(np.clip(temperature, -3, 3))),
+            none_per_line=float(per_line),
+            none_log_odds=float(log_odds),
+            # A single size of sets says nothing of others.
+            none_per_candidate=float(np.clip(per_candidate, 0, 1))
+            if varied
+            else settings.none_per_candidate,
+        )
+
+    def surprise(parameters: Floats) -> float:
+        trial = settings_of(parameters)
+        total = 0.0
+        for one in sets:
+            rows = line_posterior(one.scores[None], one.line_count, one.considered, trial)[0]
+            total -= float(np.log(max(rows[one.answer], _SURPRISE)))
+        # A weak hold, where the sets say nothing of a number.
+        return total / len(sets) + 1e-3 * float(np.square(parameters).sum())
+
+    start = np.array([np.log(settings.temperature), settings.none_per_line, 0.0, 0.3])
+    best = minimize(surprise, start, method="Nelder-Mead", options={"maxiter": _STEPS}).x
+    return settings_of(best)
+
+
+def isomer_sets(
+    loaded: LoadedModel,
+    examples: Sequence[Example],
+    settings: ScoreSettings,
+    seed: int = 0,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> list[ScoredSet]:
+    """Measured molecules among random isomers, in every second case without them.
+
+    In turn the lines are given with letters and repeated, with letters and once, and bare and
+    once.
+
+    Args:
+        loaded: a model that predicts lines.
+        examples: with complete spectra, in any order.
+        settings: of the score.
+        seed: of the isomers.
+        on_progress: told how many molecules are done.
+    """
+    rng = np.random.default_rng(seed)
+    sets: list[ScoredSet] = []
+    for place in rng.permutation(len(examples)).tolist():
+        if len(sets) >= MOLECULES:
+            break
+        example = examples[place]
+        if example.molecule.GetNumAtoms() > LARGEST:
+            continue
+        near = random_isomers(example.molecule, ISOMERS // 2, rng, 2)
+        molecules = [example.molecule, *near, *random_isomers(example.molecule, ISOMERS // 2, rng)]
+        prepared, refusals = prepare_molecules(loaded.model, molecules)
+        kept = [row for row, refusal in enumerate(refusals) if not refusal]
+        if not kept or kept[0] != 0 or len(kept) < 2:
+            continue
+        molecules = [molecules[row] for row in kept]
+        prediction = predict_prepared(loaded.model, [prepared[row] for row in kept], molecules)
+        if prediction.lines is None:
+            raise UsageError("the model predicts no lines: there is no score of lines to fit")
+        score = LineScore(_as_given(example.spectrum, len(sets) % 3), settings)
+        values = score.score_arrays(
+            *arrays(prediction.lines), hydrogen_counts(loaded.model.nucleus, molecules)
+        )
+        one = ScoredSet(values, 0, len(score.lines), len(values))
+        sets.append(one.without_answer() if rng.random() < 0.5 else one)
+        on_progress(len(sets))
+    return sets
+
+
+def fit_score(
+    loaded: LoadedModel,
+    examples: Sequence[Example],
+    seed: int = 0,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> ScoreSettings:
+    """Fit temperature and none of these for a model whose errors of lines are fitted.
+
+    Args:
+        loaded: with `calibration.score` as `nmrtk.calibration.calibrate` fits it.
+        examples: of val, with complete spectra.
+        seed: of the isomers.
+        on_progress: told how many molecules are done.
+
+    Raises:
+        UsageError: the model predicts no lines, or no molecule has an isomer.
+    """
+    settings = loaded.calibration.score
+    return fit_posterior(isomer_sets(loaded, examples, settings, seed, on_progress), settings)
+
+
+def _as_given(spectrum: Spectrum, kind: int) -> Spectrum:
+    """A complete spectrum as chemists list it."""
+    if kind == 0:
+        return spectrum
+    seen = {(p.ppm, p.multiplicity if kind == 1 else "") for p in spectrum.peaks}
+    peaks = tuple(Peak(ppm, multiplicity=letter) for ppm, letter in seen)
+    return Spectrum(spectrum.nucleus, peaks, solvent=spectrum.solvent)

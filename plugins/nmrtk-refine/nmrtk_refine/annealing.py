@@ -1,0 +1,304 @@
+"""Annealing: one chain of moves, and the structures of low energy that it passes."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmrtk_refine.codes import MOST_NEIGHBOURS, RADIUS, Graph, set_bond, structure_code, write_codes
+from nmrtk_refine.compiled import below, compiled, entry_point, uniform
+from nmrtk_refine.energy import (
+    Scratch,
+    Table,
+    Target,
+    energy,
+    find_row,
+    new_scratch,
+    write_values,
+)
+from nmrtk_refine.moves import LOG_ROWS, move, undo
+
+_NONE = np.uint64(0)
+_ATTEMPTS = 200
+_COOL_EVERY = 64
+
+
+class Kept(NamedTuple):
+    """The structures of lowest energy that a chain has passed, each once.
+
+    Args:
+        places: (P,), int64, open hash table of rows plus one; 0 where free.
+        codes: (S,), uint64, structure codes.
+        energies: (S,).
+        bonds: (S, A * (A - 1) / 2), int8, lower triangles.
+        hydrogens: (S, A), int8.
+        size: (1,), int64, rows in use.
+        limit: (1,), energy from which on nothing is kept.
+    """
+
+    places: NDArray[np.int64]
+    codes: NDArray[np.uint64]
+    energies: NDArray[np.float64]
+    bonds: NDArray[np.int8]
+    hydrogens: NDArray[np.int8]
+    size: NDArray[np.int64]
+    limit: NDArray[np.float64]
+
+
+class Workplace(NamedTuple):
+    """Memory of one chain.
+
+    Args:
+        codes: (2, RADIUS + 1, A), uint64, of the structure and of a trial.
+        values: (2, A, 4), float32, likewise.
+        log: (LOG_ROWS, 4), int64.
+        random: (1,), uint64, state of the generator.
+        scratch: of the energy.
+    """
+
+    codes: NDArray[np.uint64]
+    values: NDArray[np.float32]
+    log: NDArray[np.int64]
+    random: NDArray[np.uint64]
+    scratch: Scratch
+
+
+def new_kept(atoms: int, capacity: int) -> Kept:
+    """Room for so many structures."""
+    return Kept(
+        np.zeros(1 << (2 * capacity).bit_length(), np.int64),
+        np.zeros(capacity, np.uint64),
+        np.zeros(capacity),
+        np.zeros((capacity, atoms * (atoms - 1) // 2), np.int8),
+        np.zeros((capacity, atoms), np.int8),
+        np.zeros(1, np.int64),
+        np.full(1, math.inf),
+    )
+
+
+def new_workplace(atoms: int, lines: int, seed: int) -> Workplace:
+    """Memory for structures and lines of this size."""
+    return Workplace(
+        np.zeros((2, RADIUS + 1, atoms), np.uint64),
+        np.zeros((2, atoms, 4), np.float32),
+        np.zeros((LOG_ROWS, 4), np.int64),
+        np.array([seed], np.uint64),
+        new_scratch(atoms, lines),
+    )
+
+
+@entry_point
+def anneal(
+    graph: Graph,
+    hydrogens_move: NDArray[np.int64],
+    table: Table,
+    target: Target,
+    work: Workplace,
+    kept: Kept,
+    moves: int,
+    hot: float,
+    cold: float,
+) -> float:
+    """Move at temperatures that fall geometrically, accepting as Metropolis does.
+
+    Args:
+        graph: connected; is left at the last structure.
+        hydrogens_move: atoms between which hydrogens may move.
+        table: environments.
+        target: lines and weights.
+        work: memory.
+        kept: what is found is added.
+        moves: number of moves that are tried.
+        hot: first temperature, in nats.
+        cold: last temperature.
+
+    Returns:
+        The energy of the last structure.
+    """
+    now = 0
+    current = _evaluate(graph, table, target, work, now, False)
+    _keep(kept, graph, work, now, current)
+    temperature = hot
+    factor = (cold / hot) ** (_COOL_EVERY / max(moves, _COOL_EVERY))
+    for step in range(moves):
+        if step % _COOL_EVERY == 0 and step:
+            temperature *= factor
+        changes = move(graph, hydrogens_move, work.random, work.log, work.scratch.stack)
+        if changes == 0:
+            continue
+        trial = _evaluate(graph, table, target, work, 1 - now, True)
+        rise = trial - current
+        if rise <= 0.0 or uniform(work.random) < math.exp(-rise / temperature):
+            now = 1 - now
+            current = trial
+            if current < kept.limit[0]:
+                _keep(kept, graph, work, now, current)
+        else:
+            undo(graph, work.log, changes)
+    return current
+
+
+@compiled
+def _evaluate(
+    graph: Graph, table: Table, target: Target, work: Workplace, side: int, known: bool
+) -> float:
+    """Energy of the graph; codes and values go to one side, the other side's are known ones."""
+    codes, values = work.codes[side], work.values[side]
+    small_rings = write_codes(graph, codes)
+    if known:
+        write_values(table, codes, work.codes[1 - side], work.values[1 - side], values)
+    else:
+        for atom in range(len(values)):
+            values[atom] = table.values[find_row(table, codes, atom)]
+    return energy(graph, target, codes, values, small_rings, work.scratch)
+
+
+@compiled
+def _keep(kept: Kept, graph: Graph, work: Workplace, side: int, value: float) -> None:
+    code = structure_code(graph, work.codes[side], work.scratch.codes)
+    last = np.uint64(len(kept.places) - 1)
+    place = code & last
+    while kept.places[place] != 0:
+        if kept.codes[kept.places[place] - 1] == code:
+            return
+        place = (place + np.uint64(1)) & last
+    if kept.size[0] == len(kept.codes):
+        _drop_half(kept)
+        if value >= kept.limit[0]:
+            return
+        place = code & last
+        while kept.places[place] != 0:
+            place = (place + np.uint64(1)) & last
+    row = kept.size[0]
+    kept.size[0] += 1
+    kept.places[place] = row + 1
+    kept.codes[row] = code
+    kept.energies[row] = value
+    entry = 0
+    for first in range(len(graph.degrees)):
+        kept.hydrogens[row, first] = graph.hydrogens[first]
+        for second in range(first):
+            kept.bonds[row, entry] = graph.bonds[first, second]
+            entry += 1
+
+
+@compiled
+def _drop_half(kept: Kept) -> None:
+    """Keep the better half, and from now on nothing worse than that."""
+    size = kept.size[0]
+    kept.limit[0] = np.sort(kept.energies[:size])[size // 2]
+    rows = 0
+    all_alike = kept.limit[0] <= np.min(kept.energies[:size])
+    for row in range(size):
+        if kept.energies[row] < kept.limit[0] or (all_alike and row < size // 2):
+            kept.codes[rows] = kept.codes[row]
+            kept.energies[rows] = kept.energies[row]
+            kept.bonds[rows] = kept.bonds[row]
+            kept.hydrogens[rows] = kept.hydrogens[row]
+            rows += 1
+    kept.size[0] = rows
+    kept.places[:] = 0
+    last = np.uint64(len(kept.places) - 1)
+    for row in range(rows):
+        place = kept.codes[row] & last
+        while kept.places[place] != 0:
+            place = (place + np.uint64(1)) & last
+        kept.places[place] = row + 1
+
+
+@entry_point
+def random_structure(graph: Graph, hydrogens: NDArray[np.int8], random: NDArray[np.uint64]) -> bool:
+    """Give a graph without bonds random ones that use up every valence and connect all atoms.
+
+    Args:
+        graph: is changed.
+        hydrogens: (A,), of each atom.
+        random: state of the generator.
+
+    Returns:
+        Whether that worked out.
+    """
+    count = len(hydrogens)
+    free = np.zeros(count, np.int64)
+    order = np.zeros(count, np.int64)
+    for _ in range(_ATTEMPTS):
+        graph.bonds[:] = 0
+        graph.degrees[:] = 0
+        graph.masks[:] = 0
+        for atom in range(count):
+            graph.hydrogens[atom] = hydrogens[atom]
+            free[atom] = graph.valences[atom] - hydrogens[atom]
+        if _random_tree(graph, free, order, random) and _fill_up(graph, free, random):
+            return True
+    return False
+
+
+@compiled
+def _random_tree(
+    graph: Graph,
+    free: NDArray[np.int64],
+    order: NDArray[np.int64],
+    random: NDArray[np.uint64],
+) -> bool:
+    """Join all atoms, those that can have several neighbours first."""
+    count = len(free)
+    for place in range(count):
+        chosen = below(random, place + 1)
+        order[place] = order[chosen]
+        order[chosen] = place
+    size = 0
+    for place in range(count):
+        if free[order[place]] > 1:
+            order[size], order[place] = order[place], order[size]
+            size += 1
+    for place in range(1, count):
+        atom = order[place]
+        open_count = 0
+        for other in range(place):
+            if free[order[other]] > 0:
+                open_count += 1
+        if open_count == 0 or free[atom] == 0:
+            return False
+        chosen = below(random, open_count)
+        for other in range(place):
+            if free[order[other]] > 0:
+                if chosen == 0:
+                    set_bond(graph, atom, order[other], 1)
+                    free[atom] -= 1
+                    free[order[other]] -= 1
+                    break
+                chosen -= 1
+    return True
+
+
+@compiled
+def _fill_up(graph: Graph, free: NDArray[np.int64], random: NDArray[np.uint64]) -> bool:
+    """Use up what is free by further bonds."""
+    count = len(free)
+    for _ in range(_ATTEMPTS * count):
+        left = 0
+        for atom in range(count):
+            left += free[atom]
+        if left == 0:
+            return True
+        a = below(random, count)
+        b = below(random, count)
+        if free[a] == 0 or a == b:
+            continue
+        if free[b] > 0:
+            if graph.bonds[a, b] < 3 and graph.degrees[a] < MOST_NEIGHBOURS:
+                set_bond(graph, a, b, graph.bonds[a, b] + 1)
+                free[a] -= 1
+                free[b] -= 1
+        elif free[a] > 1 and graph.degrees[b] > 0:
+            # Into a bond of others.
+            c = graph.neighbours[b, below(random, graph.degrees[b])]
+            if c != a and graph.bonds[a, b] < 3 and graph.bonds[a, c] < 3:
+                set_bond(graph, b, c, graph.bonds[b, c] - 1)
+                set_bond(graph, a, b, graph.bonds[a, b] + 1)
+                set_bond(graph, a, c, graph.bonds[a, c] + 1)
+                free[a] -= 2
+    return False

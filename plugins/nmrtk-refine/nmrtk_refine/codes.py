@@ -1,0 +1,250 @@
+"""Codes of atom environments, fast enough to be computed for every move.
+
+The code of radius 0 is that of an atom: kind, hydrogens, neighbours. The code of radius r joins
+the code of radius r - 1 with those of the neighbours, mixed with the bonds that lead there, summed
+so that their order does not matter. A bond is described by its order and the smallest ring that
+it lies in; between unsaturated atoms of a ring the order is left out, so that all Kekulé structures
+of a molecule have the same codes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmrtk_refine.compiled import Index, compiled, mixed
+
+RADIUS = 3
+"""Largest radius that tables hold."""
+
+MOST_ATOMS = 60
+"""Heavy atoms that a structure may have: sets of atoms are bits of a number."""
+
+MOST_NEIGHBOURS = 6
+"""Neighbours that an atom may have."""
+
+_DEEPER = 6
+"""Further rounds before two structures count as the same."""
+
+_NO_RING, _RING_3, _RING_4, _RING_5, _RING_6, _RING_7 = range(6)
+_CONJUGATED = 4  # instead of the order 1 or 2
+_BOND_CODES = np.random.default_rng(13).integers(0, 2**63, (5, 6)).astype(np.uint64)
+_OWN = np.uint64(0x1E3779B97F4A7C15)
+_ONE = np.uint64(1)
+_NONE = np.uint64(0)
+
+
+class Graph(NamedTuple):
+    """A structure in the inner loop: A atoms.
+
+    Args:
+        kinds: (A,), uint64, codes of the kinds of atoms.
+        valences: (A,), int64.
+        hydrogens: (A,), int64.
+        bonds: (A, A), int8, orders.
+        neighbours: (A, MOST_NEIGHBOURS), int64, the first `degrees` of each row.
+        degrees: (A,), int64.
+        masks: (A,), uint64, neighbours as bits.
+        edges: (A, A), uint64, codes of the bonds as `write_codes` left them.
+    """
+
+    kinds: NDArray[np.uint64]
+    valences: NDArray[np.int64]
+    hydrogens: NDArray[np.int64]
+    bonds: NDArray[np.int8]
+    neighbours: NDArray[np.int64]
+    degrees: NDArray[np.int64]
+    masks: NDArray[np.uint64]
+    edges: NDArray[np.uint64]
+
+
+def new_graph(kinds: NDArray[np.uint64], valences: NDArray[np.int64]) -> Graph:
+    """A graph without bonds and hydrogens."""
+    count = len(kinds)
+    return Graph(
+        np.array(kinds, np.uint64),
+        np.array(valences, np.int64),
+        np.zeros(count, np.int64),
+        np.zeros((count, count), np.int8),
+        np.zeros((count, MOST_NEIGHBOURS), np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.uint64),
+        np.zeros((count, count), np.uint64),
+    )
+
+
+@compiled
+def set_bond(graph: Graph, first: Index, second: Index, order: Index) -> None:
+    """Give a bond another order; 0 removes it."""
+    before = graph.bonds[first, second]
+    graph.bonds[first, second] = order
+    graph.bonds[second, first] = order
+    if before == 0 and order > 0:
+        _link(graph, first, second)
+        _link(graph, second, first)
+    elif before > 0 and order == 0:
+        _unlink(graph, first, second)
+        _unlink(graph, second, first)
+
+
+@compiled
+def _link(graph: Graph, atom: Index, other: Index) -> None:
+    graph.neighbours[atom, graph.degrees[atom]] = other
+    graph.degrees[atom] += 1
+    graph.masks[atom] |= _ONE << np.uint64(other)
+
+
+@compiled
+def _unlink(graph: Graph, atom: Index, other: Index) -> None:
+    place = 0
+    while graph.neighbours[atom, place] != other:
+        place += 1
+    graph.degrees[atom] -= 1
+    graph.neighbours[atom, place] = graph.neighbours[atom, graph.degrees[atom]]
+    graph.masks[atom] &= ~(_ONE << np.uint64(other))
+
+
+@compiled
+def is_connected(graph: Graph, stack: NDArray[np.int64]) -> bool:
+    """Whether all atoms hang together. `stack` (A,) is scratch."""
+    count = len(graph.degrees)
+    seen = _ONE
+    stack[0] = 0
+    size = found = 1
+    while size:
+        size -= 1
+        atom = stack[size]
+        for place in range(graph.degrees[atom]):
+            other = graph.neighbours[atom, place]
+            bit = _ONE << np.uint64(other)
+            if seen & bit == _NONE:
+                seen |= bit
+                stack[size] = other
+                size += 1
+                found += 1
+    return found == count
+
+
+@compiled
+def ring_class(
+    masks: NDArray[np.uint64],
+    neighbours: NDArray[np.int64],
+    degrees: NDArray[np.int64],
+    first: Index,
+    second: Index,
+) -> int:
+    """Class of the smallest ring of a bond, by the sets of atoms that are near to both ends."""
+    if degrees[first] < 2 or degrees[second] < 2:
+        return _NO_RING
+    others = ~((_ONE << np.uint64(first)) | (_ONE << np.uint64(second)))
+    near = masks[first] & others
+    other_near = masks[second] & others
+    if near & other_near != _NONE:
+        return _RING_3
+    second_shell = _NONE
+    for place in range(degrees[first]):
+        atom = neighbours[first, place]
+        if atom != second:
+            second_shell |= masks[atom]
+    if second_shell & other_near != _NONE:
+        return _RING_4
+    other_second_shell = _NONE
+    for place in range(degrees[second]):
+        atom = neighbours[second, place]
+        if atom != first:
+            other_second_shell |= masks[atom]
+    other_second_shell &= others
+    if second_shell & other_second_shell != _NONE:
+        return _RING_5
+    third_shell = _third_shell(masks, neighbours, degrees, first, second)
+    if third_shell & other_second_shell != _NONE:
+        return _RING_6
+    if third_shell & _third_shell(masks, neighbours, degrees, second, first) & others != _NONE:
+        return _RING_7
+    return _NO_RING
+
+
+@compiled
+def _third_shell(
+    masks: NDArray[np.uint64],
+    neighbours: NDArray[np.int64],
+    degrees: NDArray[np.int64],
+    first: Index,
+    second: Index,
+) -> np.uint64:
+    """Atoms three bonds away from the first, on ways that keep off the bond, and its own ends."""
+    shell = _NONE
+    for place in range(degrees[first]):
+        atom = neighbours[first, place]
+        if atom == second:
+            continue
+        for next_place in range(degrees[atom]):
+            next_atom = neighbours[atom, next_place]
+            if next_atom != first and next_atom != second:
+                shell |= masks[next_atom]
+    return shell
+
+
+@compiled
+def write_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
+    """Write the codes (RADIUS + 1, A); returns the bonds in small rings, those of three counting
+    two.
+    """
+    count = len(graph.degrees)
+    small = 0.0
+    for atom in range(count):
+        codes[0, atom] = mixed(
+            graph.kinds[atom] + np.uint64(16 * graph.hydrogens[atom] + graph.degrees[atom]) * _OWN
+        )
+    for atom in range(count):
+        spare = graph.valences[atom] - graph.hydrogens[atom] - graph.degrees[atom]
+        for place in range(graph.degrees[atom]):
+            other = graph.neighbours[atom, place]
+            if other < atom:
+                continue
+            ring = ring_class(graph.masks, graph.neighbours, graph.degrees, atom, other)
+            order = graph.bonds[atom, other]
+            if ring == _RING_3:
+                small += 2.0
+            elif ring == _RING_4:
+                small += 1.0
+            if (
+                ring >= _RING_5
+                and order < 3
+                and spare > 0
+                and graph.valences[other] - graph.hydrogens[other] > graph.degrees[other]
+            ):
+                order = _CONJUGATED
+            code = _BOND_CODES[order, ring]
+            graph.edges[atom, other] = code
+            graph.edges[other, atom] = code
+    for radius in range(1, RADIUS + 1):
+        _join_neighbours(graph, codes[radius - 1], codes[radius])
+    return small
+
+
+@compiled
+def _join_neighbours(graph: Graph, before: NDArray[np.uint64], after: NDArray[np.uint64]) -> None:
+    for atom in range(len(before)):
+        total = _NONE
+        for place in range(graph.degrees[atom]):
+            other = graph.neighbours[atom, place]
+            message = (before[other] + graph.edges[atom, other]) * _OWN
+            total += message ^ (message >> np.uint64(29))
+        after[atom] = mixed(before[atom] * _OWN + total)
+
+
+@compiled
+def structure_code(
+    graph: Graph, codes: NDArray[np.uint64], scratch: NDArray[np.uint64]
+) -> np.uint64:
+    """Code of the whole structure, from the codes of its atoms. `scratch` is (2, A)."""
+    scratch[0] = codes[RADIUS]
+    for number in range(_DEEPER):
+        _join_neighbours(graph, scratch[number % 2], scratch[1 - number % 2])
+    total = _NONE
+    for code in scratch[_DEEPER % 2]:
+        total += mixed(code)
+    return total

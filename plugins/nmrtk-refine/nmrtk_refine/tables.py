@@ -1,0 +1,185 @@
+"""Tables of atom environments, as a file and as what the inner loop looks up."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nmrtk.checkpoint import load_tensors, save_tensors
+from nmrtk.errors import CheckpointError
+from nmrtk.model import ReversibleModel
+from nmrtk_refine.codes import RADIUS
+from nmrtk_refine.compiled import entry_point
+from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, PRIOR, SHIFT, Table
+from nmrtk_refine.kinds import Kind
+
+TABLES_FILE = "refine.safetensors"
+"""Name of the file beside a checkpoint."""
+
+LEVEL_WEIGHTS = (0.4, 0.3, 0.08)
+"""Of the log-probability of an environment given the next smaller one, by radius from 1; fitted on
+val, so that structures stand before what the search finds beside them."""
+
+UNSEEN_ENERGY = 1.5
+"""Of an environment in one that was not seen either."""
+
+_SHIFT_UNIT = 0.01
+_KIND = "environment tables"
+_UNKNOWN_SCALE, _UNKNOWN_ENERGY = 60.0, 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Atoms of unusual kinds that occur together.
+
+    Args:
+        kinds: the unusual ones, with their number; empty where all are usual.
+        count: training structures with just these.
+        hosts: training structures that have the elements for them.
+    """
+
+    kinds: tuple[tuple[Kind, int], ...]
+    count: int
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentTables:
+    """What the forward direction says of environments, and how often they occur: E environments.
+
+    Args:
+        keys: (E,), uint64, codes.
+        radii: (E,), uint8.
+        shifts: (E,), float32, in ppm; 0 for atoms that give no line.
+        scales: (E,), float32, Laplace scales in ppm.
+        logs: (E, RADIUS), float32, log-probability of the environment of each radius from 1,
+            given the next smaller one; 0 beyond the own radius.
+        unseen: (E,), float32, log-probability of one that was not seen, in this.
+        patterns: unusual kinds of atoms.
+        usual: the usual kind of each element.
+        nucleus: whose shifts these are.
+        fingerprint: of the model.
+        provenance: how the tables came about.
+    """
+
+    keys: NDArray[np.uint64]
+    radii: NDArray[np.uint8]
+    shifts: NDArray[np.float32]
+    scales: NDArray[np.float32]
+    logs: NDArray[np.float32]
+    unseen: NDArray[np.float32]
+    patterns: tuple[Pattern, ...]
+    usual: dict[str, Kind]
+    nucleus: str
+    fingerprint: str
+    provenance: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write the file.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        tensors = {
+            "keys": torch.from_numpy(self.keys.view(np.int64)),
+            "radii": torch.from_numpy(self.radii),
+            "shifts": torch.from_numpy(np.round(self.shifts / _SHIFT_UNIT).astype(np.int16)),
+            "scales": torch.from_numpy(self.scales.astype(np.float16)),
+            "logs": torch.from_numpy(self.logs.astype(np.float16)),
+            "unseen": torch.from_numpy(self.unseen.astype(np.float16)),
+        }
+        header = {
+            "kind": _KIND,
+            "nucleus": self.nucleus,
+            "fingerprint": self.fingerprint,
+            "usual": [str(kind) for kind in self.usual.values()],
+            "patterns": [
+                [[[str(kind), number] for kind, number in one.kinds], one.count, one.hosts]
+                for one in self.patterns
+            ],
+            "provenance": self.provenance,
+        }
+        save_tensors(path, tensors, header)
+
+    @classmethod
+    def load(cls, path: Path) -> EnvironmentTables:
+        """Read the file.
+
+        Raises:
+            CheckpointError: it is missing, damaged or of another kind.
+        """
+        tensors, header = load_tensors(path)
+        if header.get("kind") != _KIND:
+            raise CheckpointError(f"{path} holds no {_KIND}, as `refine` needs them")
+        try:
+            usual = [Kind.parse(text) for text in header["usual"]]
+            return cls(
+                tensors["keys"].numpy().view(np.uint64),
+                tensors["radii"].numpy(),
+                tensors["shifts"].numpy().astype(np.float32) * np.float32(_SHIFT_UNIT),
+                tensors["scales"].numpy().astype(np.float32),
+                tensors["logs"].numpy().astype(np.float32),
+                tensors["unseen"].numpy().astype(np.float32),
+                tuple(
+                    Pattern(tuple((Kind.parse(t), n) for t, n in kinds), count, hosts)
+                    for kinds, count, hosts in header["patterns"]
+                ),
+                {kind.element: kind for kind in usual},
+                header["nucleus"],
+                header["fingerprint"],
+                header["provenance"],
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}; make it anew") from error
+
+    def table(self, extra: int = 0) -> Table:
+        """What the inner loop looks up, with room for so many more environments."""
+        count = len(self.keys)
+        weights = np.array(LEVEL_WEIGHTS)
+        # Beyond the own radius: first one that was not seen in this, then unseen in unseen ones.
+        energies = -(self.logs @ weights)
+        for radius in range(RADIUS):
+            rows = self.radii == radius
+            energies[rows] -= weights[radius] * self.unseen[rows]
+            energies[rows] += UNSEEN_ENERGY * (RADIUS - 1 - radius)
+        values = np.zeros((count + extra + 1, 4), np.float32)
+        values[:count, SHIFT] = self.shifts
+        values[:count, INVERSE_SCALE] = 1 / self.scales
+        values[:count, LOG_WIDTH] = np.log(2 * self.scales)
+        values[:count, PRIOR] = energies
+        values[-1] = (100.0, 1 / _UNKNOWN_SCALE, np.log(2 * _UNKNOWN_SCALE), _UNKNOWN_ENERGY)
+        size = 1 << (2 * (count + extra)).bit_length()
+        table = Table(np.zeros(size, np.uint64), np.zeros(size, np.int32), values)
+        insert_rows(table, self.keys, 0)
+        return table
+
+
+@entry_point
+def insert_rows(table: Table, keys: NDArray[np.uint64], first: int) -> None:
+    """Enter keys whose values are those from row `first` on; a key that is there gets the new
+    row.
+    """
+    last = np.uint64(len(table.keys) - 1)
+    for number in range(len(keys)):
+        place = keys[number] & last
+        while table.keys[place] != np.uint64(0) and table.keys[place] != keys[number]:
+            place = (place + np.uint64(1)) & last
+        table.keys[place] = keys[number]
+        table.rows[place] = first + number
+
+
+def fingerprint(model: ReversibleModel) -> str:
+    """A digest of a model's weights, the same before and after `export_model` halves them."""
+    parameters = {name for name, _ in model.named_parameters()}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        plain = tensor.detach().cpu()
+        digest.update(name.encode())
+        digest.update((plain.half() if name in parameters else plain).numpy().tobytes())
+    return digest.hexdigest()[:32]

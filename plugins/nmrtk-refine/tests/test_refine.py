@@ -1,0 +1,172 @@
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from doubles import small_model
+from nmrtk_refine import candidate_generators
+from nmrtk_refine.distill import distill
+from nmrtk_refine.refine import RefineGenerator
+from nmrtk_refine.tables import TABLES_FILE, EnvironmentTables, fingerprint
+from refine_material import SMILES, make_tables
+
+from nmrtk.checkpoint import Calibration, LoadedModel
+from nmrtk.errors import DataError, UsageError
+from nmrtk.formula import VECTOR_WIDTH, Formula
+from nmrtk.inversion import Inversion
+from nmrtk.molecule import canonical_smiles, parse_smiles
+from nmrtk.query import Query
+from nmrtk.recipe import Recipe
+from nmrtk.spectrum import spectrum_of_shifts
+from nmrtk.substructure import parse_smarts
+from nmrtk.testing import check_candidate_generator
+from nmrtk.testing.plain import plain_inversion
+
+C3H6O = Formula.parse("C3H6O")
+ACETONE = spectrum_of_shifts("13C", [30.8, 206.7])
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    model = small_model(VECTOR_WIDTH).eval()
+    model.path = tmp_path / "model.safetensors"
+    return LoadedModel(model, Recipe(), Calibration(), {}, model.path)
+
+
+def tables_of(loaded):
+    return distill(loaded, [parse_smiles(text) for text in SMILES])
+
+
+def inversion_of(model, seed=0):
+    target = torch.from_numpy(model.codec.encode(ACETONE))
+    return Inversion(model, target, {C3H6O: 1.0}, seed)
+
+
+def found_by(generator, model, query=None, seed=0):
+    query = query or Query("a", ACETONE, C3H6O, deadline=time.monotonic() + 20)
+    return [canonical_smiles(m) for m in generator.generate(query, inversion_of(model, seed))]
+
+
+def test_hook_names_the_class():
+    (component,) = candidate_generators()
+    assert component.name == "refine"
+    assert component.load() is RefineGenerator
+
+
+def test_contract(tmp_path):
+    path = tmp_path / "tables.safetensors"
+    make_tables(fingerprint=fingerprint(plain_inversion().model)).save(path)
+    check_candidate_generator(lambda: RefineGenerator(tables=str(path)))
+
+
+def test_isomers_of_the_formula_are_found(loaded):
+    tables_of(loaded).save(loaded.path.parent / TABLES_FILE)
+    found = found_by(RefineGenerator(rounds=3), loaded.model)
+    assert len(found) == len(set(found)) == 9
+    assert {str(Formula.of_molecule(parse_smiles(text))) for text in found} == {"C3H6O"}
+    assert "CC(C)=O" in found
+
+
+def test_what_the_compound_contains_and_lacks_is_kept_to(loaded):
+    tables_of(loaded).save(loaded.path.parent / TABLES_FILE)
+    query = Query("a", ACETONE, C3H6O, deadline=time.monotonic() + 20)
+    carbonyl = replace(query, contains=(parse_smarts("C=O"),))
+    generator = RefineGenerator(rounds=3)
+    assert set(found_by(generator, loaded.model, carbonyl)) == {"CC(C)=O", "CCC=O"}
+    no_ring = replace(query, lacks=(parse_smarts("[R]"), parse_smarts("C=C")))
+    assert set(found_by(generator, loaded.model, no_ring)) == {"CC(C)=O", "CCC=O"}
+
+
+def test_tables_come_back_from_their_file(loaded, tmp_path):
+    tables = tables_of(loaded)
+    tables.save(tmp_path / "a.safetensors")
+    again = EnvironmentTables.load(tmp_path / "a.safetensors")
+    assert (again.keys == tables.keys).all()
+    assert abs(again.shifts - tables.shifts).max() <= 0.006
+    assert (again.patterns, again.usual) == (tables.patterns, tables.usual)
+    assert again.fingerprint == tables.fingerprint == fingerprint(loaded.model)
+
+
+def test_tables_hold_what_the_model_says(loaded):
+    """All carbons of this model have one shift."""
+    tables = tables_of(loaded)
+    line = loaded.model.predict([parse_smiles("CCO")]).lines.shift[0].item()
+    table = tables.table()
+    carbons = table.values[:-1, 0] != 0
+    assert carbons.any()
+    assert abs(table.values[:-1, 0][carbons] - line).max() < 0.01
+
+
+def test_missing_tables_name_the_command(loaded):
+    with pytest.raises(UsageError, match="python -m nmrtk_refine distill"):
+        found_by(RefineGenerator(), loaded.model)
+    loaded.model.path = None
+    with pytest.raises(UsageError, match="refine.tables=FILE"):
+        found_by(RefineGenerator(), loaded.model)
+
+
+def test_tables_of_another_model_are_refused(loaded):
+    tables_of(loaded).save(loaded.path.parent / TABLES_FILE)
+    with torch.no_grad():
+        next(loaded.model.parameters()).add_(1)
+    with pytest.raises(UsageError, match="another model"):
+        found_by(RefineGenerator(), loaded.model)
+
+
+def test_halved_weights_have_the_same_fingerprint(loaded):
+    before = fingerprint(loaded.model)
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.copy_(parameter.half().float())
+    assert fingerprint(loaded.model) == before
+
+
+def test_a_file_that_holds_no_tables(loaded, tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="damaged"):
+        found_by(RefineGenerator(tables=str(path)), loaded.model)
+
+
+def test_formula_is_needed(loaded):
+    with pytest.raises(UsageError, match="--formula"):
+        found_by(RefineGenerator(), loaded.model, Query("a", ACETONE))
+
+
+@pytest.mark.parametrize(
+    "options", [{"moves": -1}, {"rounds": -1}, {"judged": 0}, {"candidates": 0}]
+)
+def test_options_out_of_range(options):
+    with pytest.raises(UsageError, match="at least"):
+        RefineGenerator(**options)
+
+
+def test_nothing_to_distil(loaded):
+    with pytest.raises(DataError, match="no structure"):
+        distill(loaded, [parse_smiles("[Na+].[Cl-]")])
+
+
+def test_command_says_what_is_wrong(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "nmrtk_refine", "distill", "--structures", "a.smi", "--split", "x"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert "choose train, val, test or all" in run.stderr
+
+
+def test_listing_imports_nothing_heavy():
+    code = (
+        "import sys, nmrtk_refine; nmrtk_refine.candidate_generators();"
+        "print([m for m in ('numba', 'torch', 'rdkit') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,125 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from doubles import small_model
+
+from nmrtk.candidates import Candidate, line_posterior
+from nmrtk.checkpoint import Calibration, LoadedModel
+from nmrtk.decoys import random_isomers
+from nmrtk.elucidation import Elucidation
+from nmrtk.errors import UsageError
+from nmrtk.formula import VECTOR_WIDTH, Formula
+from nmrtk.interfaces import Example
+from nmrtk.molecule import canonical_smiles, parse_smiles
+from nmrtk.recipe import Recipe
+from nmrtk.score_errors import fit_errors
+from nmrtk.score_fit import ScoredSet, fit_posterior, fit_score, scored_set
+from nmrtk.score_settings import ScoreSettings
+from nmrtk.spectrum import Peak, Spectrum
+
+NAMES = ["CC(=O)Oc1ccccc1C(=O)O", "CC(C)CC1CCOC1", "Cc1ccc(N)cc1[N+](=O)[O-]", "CCOC(=O)C#N"]
+
+
+@pytest.mark.parametrize("smiles", NAMES)
+def test_isomers_are_different_and_have_the_same_hydrogens(smiles):
+    molecule = parse_smiles(smiles)
+    found = random_isomers(molecule, 12, np.random.default_rng(0))
+    keys = {canonical_smiles(one) for one in found}
+    assert len(keys) == len(found) > 2
+    assert canonical_smiles(molecule) not in keys
+
+    def atoms(one):
+        return sorted(
+            (a.GetSymbol(), a.GetTotalNumHs(), a.GetFormalCharge()) for a in one.GetAtoms()
+        )
+
+    for one in found:
+        assert Formula.of_molecule(one) == Formula.of_molecule(molecule)
+        assert atoms(one) == atoms(molecule)
+
+
+def test_small_molecules_have_no_isomers():
+    for smiles in ("C", "CC", "CCO", "[Na+].[Cl-]"):
+        assert random_isomers(parse_smiles(smiles), 5, np.random.default_rng(0)) == []
+
+
+def test_errors_of_lines_are_fitted():
+    rng = np.random.default_rng(0)
+    scales = rng.uniform(0.5, 2, 6000)
+    errors = rng.laplace(scale=1.5 * scales)
+    wide = rng.random(6000) < 0.1
+    errors[wide] = rng.laplace(scale=20.0, size=wide.sum())
+    fitted = fit_errors(errors, scales, ScoreSettings())
+    assert fitted.scale_factor == pytest.approx(1.5, rel=0.1)
+    assert fitted.outlier_share == pytest.approx(0.1, rel=0.3)
+    assert fitted.outlier_scale_ppm == pytest.approx(20, rel=0.3)
+    assert fitted.letter_cost == ScoreSettings().letter_cost
+    assert fit_errors(np.zeros(0), np.zeros(0), fitted) == fitted
+
+
+def test_fitted_probabilities_are_those_observed():
+    """Scores that claim twice what they know: the temperature must come out near 2."""
+    rng = np.random.default_rng(0)
+    sets = []
+    for number in range(600):
+        truth = rng.normal(-10, 2)
+        others = truth - 12 + rng.normal(0, 4, 30)
+        one = ScoredSet(np.array([truth, *others]), 0, 10, 31)
+        sets.append(one.without_answer() if number % 2 else one)
+    fitted = fit_posterior(sets, ScoreSettings())
+    stated, right = [], []
+    for one in sets:
+        row = line_posterior(one.scores[None], 10, 31, fitted)[0]
+        best = int(row[:-1].argmax())
+        stated.append(row[best])
+        right.append(best == one.answer)
+    assert np.mean(stated) == pytest.approx(np.mean(right), abs=0.05)
+    assert fitted.none_per_candidate == ScoreSettings().none_per_candidate
+    with pytest.raises(UsageError, match="no set"):
+        fit_posterior([], ScoreSettings())
+
+
+def test_sizes_of_sets_tell_how_none_grows():
+    rng = np.random.default_rng(1)
+    sets = []
+    for number in range(300):
+        size = 10 if number % 3 else 1000
+        scores = rng.normal(-20, 2, size)
+        sets.append(ScoredSet(scores, -1 if number % 2 else int(scores.argmax()), 10, size))
+    assert 0 <= fit_posterior(sets, ScoreSettings()).none_per_candidate <= 1
+
+
+def test_scores_are_found_from_probabilities():
+    settings = ScoreSettings()
+    scores = np.array([[-12.0, -15.0, -20.0]])
+    *stated, none = line_posterior(scores, 8, 3, settings)[0].tolist()
+    candidates = tuple(
+        Candidate(text, p, 1.0, "x") for text, p in zip(("CCO", "COC", "CO"), stated, strict=True)
+    )
+    result = Elucidation(candidates, none, 1.0, (), 3)
+    found = scored_set(result, lambda smiles: smiles == "COC", 8, settings)
+    np.testing.assert_allclose(found.scores, scores[0])
+    assert (found.answer, found.line_count, found.considered) == (1, 8, 3)
+    assert scored_set(result, lambda smiles: False, 8, settings).answer == -1
+    nothing = scored_set(Elucidation((), 1.0, 1.0, ()), lambda smiles: True, 8, settings)
+    assert (len(nothing.scores), nothing.answer) == (0, -1)
+
+
+def test_a_model_is_fitted():
+    loaded = LoadedModel(small_model(VECTOR_WIDTH).eval(), Recipe(), Calibration(), {}, Path("x"))
+    examples = [
+        Example(smiles, parse_smiles(smiles), spectrum_like(parse_smiles(smiles)))
+        for smiles in NAMES
+    ]
+    fitted = fit_score(loaded, examples)
+    assert np.isfinite([fitted.temperature, fitted.none_per_line, fitted.none_log_odds]).all()
+    assert replace(fitted, temperature=1, none_per_line=1, none_log_odds=1) == replace(
+        loaded.calibration.score, temperature=1, none_per_line=1, none_log_odds=1
+    )
+
+
+def spectrum_like(molecule):
+    count = sum(atom.GetSymbol() == "C" for atom in molecule.GetAtoms())
+    return Spectrum("13C", tuple(Peak(20.0 + 10 * i) for i in range(count)))
