@@ -23,7 +23,7 @@ _GENERATOR = rdFingerprintGenerator.GetMorganGenerator(
 )
 # Directions in which training molecules differ by less than this must not be blown up: a new
 # environment changes a root by 1.
-_LEAST_VARIANCE = 0.03
+_LEAST_VARIANCE = 0.001
 _FIT_ROWS = 2048
 
 

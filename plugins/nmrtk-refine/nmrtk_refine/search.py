@@ -33,7 +33,7 @@ _SMALL = 20  # heavy atoms
 _LEAST_MOVES, _MOVES_GROW, _MOST_MOVES = 20_000, 1.2, 8_000_000
 _FIRST_ROUND = 0.6  # share of the time that it may take
 _MOVES_TIMES_ATOMS = 8e6  # of a usual core in a second
-_SCOUTED_COST = 5.0
+_SCOUTED_COST, _SECOND_CHANCE = 5.0, 0.2
 _LAST_LOOK, _LONGEST_LAST_LOOK_S = 0.1, 1.5
 _JUDGED_TOGETHER = 64
 _ELITE = 20  # structures that chains go on from
@@ -213,7 +213,8 @@ class Search:
                 best[state.problem] = state.score
         if np.isfinite(best).any():
             rise = np.where(np.isfinite(best), best - np.nanmin(best), 0.0)
-            weights = weights * np.exp(-0.2 * rise)
+            # One chain may have missed what is there.
+            weights = weights * np.maximum(np.exp(-0.2 * rise), _SECOND_CHANCE)
         return int(self._random.choice(len(weights), p=weights / weights.sum()))
 
     def _run_chain(self, chain: _Chain) -> Kept | None:
