@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 from torch import Tensor
 
 from nmrtk.calibration import posterior
@@ -71,6 +72,7 @@ class _Scored:
     smiles: str
     source: str
     score: float
+    prior: float
     mae_ppm: float
     letters_agree: bool
     match: Match | None
@@ -143,7 +145,7 @@ class CandidatePool:
         self._score_pending()
         if not self._scored:
             return Answer((), 1.0, tuple(self._notes()))
-        self._scored.sort(key=lambda item: (-item.score, item.smiles))
+        self._scored.sort(key=lambda item: (-item.score - item.prior, item.smiles))
         probabilities = self._probabilities(considered)
         candidates = [
             Candidate(item.smiles, float(probability), item.mae_ppm, item.source, None, item.match)
@@ -168,8 +170,9 @@ class CandidatePool:
             unseen = calibration.temperature * math.log(max(considered, found) / found)
             rows = posterior(scores, background.double().cpu().numpy() + unseen, calibration)
         else:
+            priors = np.array([[item.prior for item in self._scored]])
             rows = line_posterior(
-                scores, len(self._lines.lines), max(considered, found), self.settings
+                scores, len(self._lines.lines), max(considered, found), self.settings, priors
             )
         probabilities: NDArray[np.float64] = rows[0]
         return probabilities
@@ -224,6 +227,7 @@ class CandidatePool:
         molecules = [one.molecule for one in kept]
         prediction = predict_prepared(model, [p for p in prepared if p is not None], molecules)
         scores, matches = self._score(prediction, kept)
+        priors = self._priors(prediction, kept)
         observed = self.query.spectrum
         spectra = None
         if prediction.lines is None:
@@ -239,6 +243,7 @@ class CandidatePool:
                     one.smiles,
                     one.source,
                     float(scores[row]),
+                    float(priors[row]),
                     mae,
                     letters_agree(observed, model.nucleus.multiplicities(one.molecule)),
                     match,
@@ -248,7 +253,7 @@ class CandidatePool:
     def _score(
         self, prediction: Prediction, kept: list[_Pending]
     ) -> tuple[NDArray[np.float64], list[Match | None]]:
-        """Log-likelihoods, with the logarithm of the prior of each formula."""
+        """Log-likelihoods of the lines, or of the code where the model predicts no lines."""
         model, settings = self.loaded.model, self.settings
         molecules = [one.molecule for one in kept]
         lines = prediction.lines
@@ -265,13 +270,6 @@ class CandidatePool:
         hydrogens = hydrogen_counts(model.nucleus, molecules)
         scores = self._lines.score_arrays(shift, scale, owner, hydrogens)
         scores = scores + settings.code_weight * codes
-        if settings.free_weight:
-            scores = scores + settings.free_weight * free_log_density(prediction)
-        if self.formulas:
-            # A formula that is not listed is no likelier than the last of the list.
-            least = min(self.formulas.values())
-            prior = [self.formulas.get(one.formula, least) for one in kept]
-            scores = scores + settings.temperature * np.log(np.maximum(prior, 1e-12))
         ends = np.cumsum(np.bincount(owner, minlength=len(molecules)))
         matches: list[Match | None] = [
             self._lines.match(shift[start:end], scale[start:end], hydrogens[start:end])
@@ -279,26 +277,54 @@ class CandidatePool:
         ]
         return scores, matches
 
+    def _priors(self, prediction: Prediction, kept: list[_Pending]) -> NDArray[np.float64]:
+        """How likely structures are before any line: by the density of the free part, and by their
+        formulas.
+        """
+        settings = self.settings
+        priors = np.zeros(len(kept))
+        if settings.free_weight:
+            priors += settings.free_weight * free_log_density(prediction)
+        if self.formulas:
+            # A formula that is not listed is no likelier than the last of the list.
+            least = min(self.formulas.values())
+            weights = [self.formulas.get(one.formula, least) for one in kept]
+            priors += settings.temperature * np.log(np.maximum(weights, 1e-12))
+        return priors
+
 
 def line_posterior(
-    scores: NDArray[np.float64], line_count: int, considered: int, settings: ScoreSettings
+    scores: NDArray[np.float64],
+    line_count: int,
+    considered: int,
+    settings: ScoreSettings,
+    priors: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Probabilities (T, N + 1) of N candidates and, last, of none of them.
 
     What was not found has the score that a compound with so many lines usually has, and a weight
-    that grows with the number of candidates: where many fit, many others would.
+    that grows with the number of candidates: where many fit, many others would. Whether any of them
+    is right is told by the lines alone; which one, by lines and prior.
 
     Args:
         scores: (T, N) log-likelihoods of the lines; -inf for what is no candidate of a query.
         line_count: number of distinct observed lines.
         considered: number of structures that were compared with the lines.
         settings: fitted numbers.
+        priors: (T, N) logarithms of what is known of the structures before any line, up to a
+            constant of each row; None where it is the same for all.
     """
     none = settings.none_per_line * line_count / settings.temperature + settings.none_log_odds
     none += settings.none_per_candidate * math.log(max(considered, 1))
-    logits = np.concatenate(
-        [scores / settings.temperature, np.full((len(scores), 1), none)], axis=1
-    )
+    fits = scores / settings.temperature
+    if priors is not None:
+        weighed = fits + priors / settings.temperature
+        fits = (
+            weighed
+            - logsumexp(weighed, axis=1, keepdims=True)
+            + logsumexp(fits, axis=1, keepdims=True)
+        )
+    logits = np.concatenate([fits, np.full((len(scores), 1), none)], axis=1)
     logits -= logits.max(axis=1, keepdims=True)
     weights = np.exp(logits)
     probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)

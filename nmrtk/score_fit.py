@@ -42,18 +42,28 @@ class ScoredSet:
         answer: index of the right one, or -1 where it is not among them.
         line_count: number of distinct observed lines.
         considered: number of structures that were compared.
+        priors: (N,), what is known of the structures before any line; None if nothing.
     """
 
     scores: Floats
     answer: int
     line_count: int
     considered: int
+    priors: Floats | None = None
 
     def without_answer(self) -> ScoredSet:
         """The same if the right one had not been found."""
         if self.answer < 0:
             return self
-        return ScoredSet(np.delete(self.scores, self.answer), -1, self.line_count, self.considered)
+        priors = None if self.priors is None else np.delete(self.priors, self.answer)
+        return replace(self, scores=np.delete(self.scores, self.answer), answer=-1, priors=priors)
+
+    def probabilities(self, settings: ScoreSettings) -> Floats:
+        """Of the candidates and, last, of none of them, (N + 1,)."""
+        priors = None if self.priors is None else self.priors[None]
+        rows = line_posterior(self.scores[None], self.line_count, self.considered, settings, priors)
+        probabilities: Floats = rows[0]
+        return probabilities
 
 
 def scored_set(
@@ -110,8 +120,7 @@ def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSe
         trial = settings_of(parameters)
         total = 0.0
         for one in sets:
-            rows = line_posterior(one.scores[None], one.line_count, one.considered, trial)[0]
-            total -= float(np.log(max(rows[one.answer], _SURPRISE)))
+            total -= float(np.log(max(one.probabilities(trial)[one.answer], _SURPRISE)))
         # A weak hold, where the sets say nothing of a number.
         return total / len(sets) + 1e-3 * float(np.square(parameters).sum())
 

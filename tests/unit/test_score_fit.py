@@ -123,3 +123,14 @@ def test_a_model_is_fitted():
 def spectrum_like(molecule):
     count = sum(atom.GetSymbol() == "C" for atom in molecule.GetAtoms())
     return Spectrum("13C", tuple(Peak(20.0 + 10 * i) for i in range(count)))
+
+
+def test_a_prior_chooses_among_candidates_and_says_nothing_of_none():
+    settings = ScoreSettings(temperature=2.0, none_per_line=-1.0, none_log_odds=0.0)
+    scores, priors = np.array([[-4.0, -4.0, -6.0]]), np.array([[0.0, 2.0, 0.0]])
+    (plain,) = line_posterior(scores, 3, 3, settings)
+    (weighed,) = line_posterior(scores, 3, 3, settings, priors)
+    (shifted,) = line_posterior(scores, 3, 3, settings, priors - 1000.0)
+    assert weighed[-1] == pytest.approx(plain[-1])
+    assert weighed[1] / weighed[0] == pytest.approx(np.e)
+    assert shifted == pytest.approx(weighed)
