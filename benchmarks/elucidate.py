@@ -1,0 +1,301 @@
+"""How often the right structure is found for measured lines, and whether probabilities are true.
+
+    python benchmarks/elucidate.py 13c --data c13.h5 -o found/
+
+Searches the molecules of `benchmarks/elucidate_test.json` (ids of the test split), for each setting
+and size:
+
+    a  formula, lines with multiplicity, equivalent carbons repeated
+    b  formula, lines with multiplicity, each once
+    c  formula, bare lines, each once
+    d  bare lines alone
+
+Every answer is kept in `found/answers.jsonl` as soon as it is there; the same command given again
+goes on after it. `--split val` takes val molecules instead, by the same rule, and `--fit` then fits
+temperature and "none of these" to their answers and stores them in the model's file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Chem import rdFingerprintGenerator, rdRascalMCES
+from rdkit.DataStructs import TanimotoSimilarity
+
+from nmrtk.checkpoint import LoadedModel, load_model, recalibrate
+from nmrtk.dataset import DataSet
+from nmrtk.elucidation import Elucidation, elucidate
+from nmrtk.errors import NmrtkError
+from nmrtk.formula import Formula
+from nmrtk.interfaces import CandidateGenerator, Example
+from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
+from nmrtk.options import parse_assignments
+from nmrtk.plugins import build
+from nmrtk.query import Query
+from nmrtk.recipe import SplitChoice
+from nmrtk.reliability import measure_reliability
+from nmrtk.score_fit import ScoredSet, fit_posterior, scored_set
+from nmrtk.spectrum import Peak, Spectrum
+from nmrtk.tables import Table, fixed, percent
+
+IDS = Path(__file__).with_name("elucidate_test.json")
+SIZES = {"6-16": (6, 16), "17-24": (17, 24), "25-36": (25, 36)}
+SETTINGS = {"a": tuple(SIZES), "b": ("6-16",), "c": tuple(SIZES), "d": ("6-16",)}
+MOLECULES = {"a": 40, "b": 30, "c": 40, "d": 30}
+_SHUFFLE = 20
+_MCES_SECONDS = 5
+_FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One search to make."""
+
+    setting: str
+    size: str
+    example: Example
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from others."""
+        return self.setting, self.example.id
+
+
+def main() -> None:
+    """Search what is left, then print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="an installed model, or the folder or file of one")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--split", default="test", choices=["val", "test"])
+    parser.add_argument("--settings", default="abcd", help="letters of those to search")
+    parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--molecules", type=int, help="of each setting and size, at the most")
+    parser.add_argument("--seconds", type=float, default=30.0, help="for each molecule")
+    parser.add_argument("--generator", default="refine")
+    parser.add_argument("-G", dest="options", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--free-weight", type=float, help="instead of the fitted one; 0: no prior")
+    parser.add_argument("--fit", action="store_true", help="store probabilities fitted to val")
+    choices = parser.parse_args()
+    if choices.fit and choices.split != "val":
+        parser.error("--fit goes with --split val: test must not choose anything")
+
+    loaded = load_model(choices.model)
+    if choices.free_weight is not None:
+        score = replace(loaded.calibration.score, free_weight=choices.free_weight)
+        loaded = replace(loaded, calibration=replace(loaded.calibration, score=score))
+    options = parse_assignments(choices.options, "-G")
+    generator = build("candidate_generators", choices.generator, options)
+    choices.output.mkdir(parents=True, exist_ok=True)
+    answers = choices.output / "answers.jsonl"
+    rows = read_rows(answers)
+    tasks = list(choose_tasks(choices))
+    open_tasks = [task for task in tasks if task.key not in rows]
+    with answers.open("a", encoding="utf-8") as file:
+        for number, task in enumerate(open_tasks, start=1):
+            row = answer_row(loaded, {choices.generator: generator}, task, choices.seconds)
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            rows[task.key] = row
+            print(f"{number}/{len(open_tasks)} {task.setting} {task.size} rank {row['rank']}")
+    found = [rows[task.key] for task in tasks]
+    tables = [accuracy_table(found), reliability_table(found)]
+    text = "\n\n".join(table.to_markdown() for table in tables) + "\n"
+    (choices.output / "report.md").write_text(text, encoding="utf-8")
+    print(text)
+    if choices.fit:
+        fitted = fit_posterior([set_of(row) for row in found], loaded.calibration.score)
+        recalibrate(loaded.path, replace(loaded.calibration, score=fitted))
+        print(f"Stored in {loaded.path}: {fitted}")
+
+
+def choose_tasks(choices: argparse.Namespace) -> Iterator[Task]:
+    """The searches that were asked for, setting by setting."""
+    with DataSet(choices.data) as data:
+        examples = data.examples(SplitChoice(), choices.split, complete_only=True)
+    chosen = choose_molecules(examples)
+    if choices.split == "test":
+        by_id = {example.id: example for example in examples}
+        wanted = json.loads(IDS.read_text(encoding="utf-8"))
+        chosen = {size: [by_id[name] for name in names] for size, names in wanted.items()}
+    for setting in choices.settings:
+        for size in SETTINGS[setting]:
+            if size in choices.sizes:
+                most = min(choices.molecules or MOLECULES[setting], MOLECULES[setting])
+                for example in chosen[size][:most]:
+                    yield Task(setting, size, example)
+
+
+def choose_molecules(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Molecules of one part without isotopes and radicals, at random, for each size."""
+    order = np.random.default_rng(_SHUFFLE).permutation(len(examples))
+    usable = [examples[i] for i in order.tolist() if _is_usual(examples[i].molecule)]
+    most = max(MOLECULES.values())
+    return {
+        size: [one for one in usable if low <= one.molecule.GetNumAtoms() <= high][:most]
+        for size, (low, high) in SIZES.items()
+    }
+
+
+def _is_usual(molecule: Molecule) -> bool:
+    odd = (atom.GetIsotope() or atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms())
+    return len(Chem.GetMolFrags(molecule)) == 1 and not any(odd)
+
+
+def as_given(spectrum: Spectrum, setting: str) -> Spectrum:
+    """The lines of a setting."""
+    if setting == "a":
+        return spectrum
+    letters = setting == "b"
+    seen = {(peak.ppm, peak.multiplicity if letters else "") for peak in spectrum.peaks}
+    peaks = tuple(Peak(ppm, multiplicity=letter) for ppm, letter in sorted(seen))
+    return Spectrum(spectrum.nucleus, peaks)
+
+
+def answer_row(
+    loaded: LoadedModel, generators: dict[str, CandidateGenerator], task: Task, seconds: float
+) -> Row:
+    """Search one molecule."""
+    molecule = task.example.molecule
+    lines = as_given(task.example.spectrum, task.setting)
+    formula = None if task.setting == "d" else Formula.of_molecule(molecule)
+    truth = canonical_smiles(molecule)
+    row: Row = {"setting": task.setting, "size": task.size, "id": task.example.id, "rank": 0}
+    try:
+        result = elucidate(
+            loaded, Query(task.example.id, lines, formula, seconds=seconds), generators
+        )
+    except NmrtkError as error:
+        return row | {"error": str(error), "candidates": 0, "probability": 0.0}
+    names = [canonical_smiles(parse_smiles(one.smiles)) for one in result.candidates]
+    rank = names.index(truth) + 1 if truth in names else 0
+    row |= {
+        "rank": rank,
+        "candidates": len(names),
+        "probability": result.candidates[0].probability if names else 0.0,
+        "none_of_these": result.none_of_these,
+        "seconds": round(result.seconds, 2),
+        "of_formula": _share_of_formula(names, formula),
+    }
+    if names:
+        row |= likeness(molecule, parse_smiles(names[0]))
+    return row | stored_set(result, names, rank, len(set(lines.shifts)), loaded)
+
+
+def _share_of_formula(names: Iterable[str], formula: Formula | None) -> float | None:
+    if formula is None:
+        return None
+    right = [Formula.of_molecule(parse_smiles(name)) == formula for name in names]
+    return fmean(right) if right else None
+
+
+def likeness(truth: Molecule, first: Molecule) -> Row:
+    """Tanimoto similarity, and the number of bonds that are not common to both (MCES)."""
+    plain = parse_smiles(canonical_smiles(truth))
+    row: Row = {
+        "tanimoto": TanimotoSimilarity(
+            _FINGERPRINT.GetFingerprint(plain), _FINGERPRINT.GetFingerprint(first)
+        )
+    }
+    options: Any = rdRascalMCES.RascalOptions()
+    options.similarityThreshold = 0.0
+    options.timeout = _MCES_SECONDS
+    results = rdRascalMCES.FindMCES(plain, first, options)
+    if results:
+        common = len(results[0].bondMatches())
+        row["mces"] = plain.GetNumBonds() + first.GetNumBonds() - 2 * common
+    return row
+
+
+def stored_set(
+    result: Elucidation, names: Sequence[str], rank: int, line_count: int, loaded: LoadedModel
+) -> Row:
+    """What a fit of the probabilities needs."""
+    right = names[rank - 1] if rank else ""
+    one = scored_set(
+        result,
+        lambda smiles: bool(right) and canonical_smiles(parse_smiles(smiles)) == right,
+        line_count,
+        loaded.calibration.score,
+    )
+    return {
+        "scores": [round(float(score), 3) for score in one.scores],
+        "lines": line_count,
+        "considered": one.considered,
+    }
+
+
+def set_of(row: Row) -> ScoredSet:
+    """The stored set of an answer."""
+    scores = np.array(row.get("scores", []), np.float64)
+    return ScoredSet(scores, row["rank"] - 1, row.get("lines", 0), row.get("considered", 1))
+
+
+def read_rows(path: Path) -> dict[tuple[str, str], Row]:
+    """Answers that are there already; a line that an interruption cut off is left out."""
+    rows = {}
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            rows[row["setting"], row["id"]] = row
+    return rows
+
+
+def accuracy_table(rows: Sequence[Row]) -> Table:
+    """A row a setting and size."""
+    columns = ["setting", "heavy atoms", "molecules", "top-1", "top-10", "found"]
+    columns += ["of the formula", "Tanimoto", "MCES", "seconds"]
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["setting"], row["size"]), []).append(row)
+    lines = []
+    for (setting, size), group in groups.items():
+        ranks = [row["rank"] for row in group]
+        lines.append(
+            [setting, size, str(len(group))]
+            + [percent(fmean(0 < rank <= most for rank in ranks)) for most in (1, 10, 10**9)]
+            + [percent(_mean(group, "of_formula")), fixed(_mean(group, "tanimoto"), 2)]
+            + [fixed(_mean(group, "mces"), 1), fixed(_mean(group, "seconds"), 1)]
+        )
+    note = (
+        "The same constitution, without stereo, counts as right. Tanimoto (Morgan, radius 2) and "
+        "number of bonds that are not common (MCES) compare the first candidate with the truth."
+    )
+    return Table("Structures found", columns, lines, (note,))
+
+
+def reliability_table(rows: Sequence[Row]) -> Table:
+    """Stated against observed, all settings together."""
+    found = measure_reliability(
+        [row["probability"] for row in rows], np.array([row["rank"] == 1 for row in rows])
+    )
+    return Table(
+        "Confidence",
+        ["first candidate", "queries", "stated", "right"],
+        found.rows(),
+        (f"Expected calibration error: {found.calibration_error:.3f}.",),
+    )
+
+
+def _mean(rows: Sequence[Row], name: str) -> float | None:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return fmean(values) if values else None
+
+
+if __name__ == "__main__":
+    main()
