@@ -10,7 +10,7 @@ _FOLDER = Path(__file__).parent
 
 
 class Carbon13Model(PretrainedModel):
-    """Two gated message-passing networks and an invertible backbone, for 13C."""
+    """A gated message-passing network and an invertible backbone, for 13C."""
 
     def weights(self) -> Path:
         """The checkpoint file."""
