@@ -10,6 +10,11 @@ and size:
     c  formula, bare lines, each once
     d  bare lines alone
 
+Beside it, with `--baseline`: `random-isomers`, which the forward direction ranks;
+`nearest-spectrum`, the training molecule whose measured spectrum is most alike; and `seed`, the
+seed system decoding: `--seed-model` names a training of `examples/recipes/seed.toml` on the same
+data.
+
 Every answer is kept in `found/answers.jsonl` as soon as it is there; the same command given again
 goes on after it. `--split val` takes val molecules instead, by the same rule, and `--fit` then fits
 temperature and "none of these" to their answers and stores them in the model's file.
@@ -19,13 +24,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from elucidate_baselines import NearestSpectra, RandomIsomers
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator, rdRascalMCES
 from rdkit.DataStructs import TanimotoSimilarity
@@ -35,7 +41,7 @@ from nmrtk.dataset import DataSet
 from nmrtk.elucidation import Elucidation, elucidate
 from nmrtk.errors import NmrtkError
 from nmrtk.formula import Formula
-from nmrtk.interfaces import CandidateGenerator, Example
+from nmrtk.interfaces import Example
 from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
 from nmrtk.options import parse_assignments
 from nmrtk.plugins import build
@@ -50,25 +56,29 @@ IDS = Path(__file__).with_name("elucidate_test.json")
 SIZES = {"6-16": (6, 16), "17-24": (17, 24), "25-36": (25, 36)}
 SETTINGS = {"a": tuple(SIZES), "b": ("6-16",), "c": tuple(SIZES), "d": ("6-16",)}
 MOLECULES = {"a": 40, "b": 30, "c": 40, "d": 30}
+BASELINES = ("random-isomers", "nearest-spectrum", "seed")
+OURS = "nmrtk"
 _SHUFFLE = 20
 _MCES_SECONDS = 5
 _FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2)
 
 Row = dict[str, Any]
+Method = Callable[[Query], Elucidation]
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One search to make."""
 
+    method: str
     setting: str
     size: str
     example: Example
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[str, str, str]:
         """What tells it from others."""
-        return self.setting, self.example.id
+        return self.method, self.setting, self.example.id
 
 
 def main() -> None:
@@ -87,6 +97,10 @@ def main() -> None:
     parser.add_argument("--generator", default="refine")
     parser.add_argument("-G", dest="options", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--free-weight", type=float, help="instead of the fitted one; 0: no prior")
+    parser.add_argument(
+        "--baseline", dest="baselines", action="append", default=[], choices=BASELINES
+    )
+    parser.add_argument("--seed-model", help="a training of the seed's recipe")
     parser.add_argument("--fit", action="store_true", help="store probabilities fitted to val")
     choices = parser.parse_args()
     if choices.fit and choices.split != "val":
@@ -96,32 +110,56 @@ def main() -> None:
     if choices.free_weight is not None:
         score = replace(loaded.calibration.score, free_weight=choices.free_weight)
         loaded = replace(loaded, calibration=replace(loaded.calibration, score=score))
-    options = parse_assignments(choices.options, "-G")
-    generator = build("candidate_generators", choices.generator, options)
     choices.output.mkdir(parents=True, exist_ok=True)
     answers = choices.output / "answers.jsonl"
     rows = read_rows(answers)
-    tasks = list(choose_tasks(choices))
+    methods = choose_methods(choices, loaded)
+    tasks = [task for method in methods for task in choose_tasks(choices, method)]
     open_tasks = [task for task in tasks if task.key not in rows]
     with answers.open("a", encoding="utf-8") as file:
         for number, task in enumerate(open_tasks, start=1):
-            row = answer_row(loaded, {choices.generator: generator}, task, choices.seconds)
+            row = answer_row(loaded, methods[task.method], task, choices.seconds)
             file.write(json.dumps(row) + "\n")
             file.flush()
             rows[task.key] = row
-            print(f"{number}/{len(open_tasks)} {task.setting} {task.size} rank {row['rank']}")
+            what = f"{task.method} {task.setting} {task.size}"
+            print(f"{number}/{len(open_tasks)} {what} rank {row['rank']}", flush=True)
     found = [rows[task.key] for task in tasks]
-    tables = [accuracy_table(found), reliability_table(found)]
+    ours = [row for row in found if row["method"] == OURS]
+    tables = [accuracy_table(found), *reliability_tables(ours)]
     text = "\n\n".join(table.to_markdown() for table in tables) + "\n"
     (choices.output / "report.md").write_text(text, encoding="utf-8")
     print(text)
     if choices.fit:
-        fitted = fit_posterior([set_of(row) for row in found], loaded.calibration.score)
+        fitted = fit_posterior([set_of(row) for row in ours], loaded.calibration.score)
         recalibrate(loaded.path, replace(loaded.calibration, score=fitted))
         print(f"Stored in {loaded.path}: {fitted}")
 
 
-def choose_tasks(choices: argparse.Namespace) -> Iterator[Task]:
+def choose_methods(choices: argparse.Namespace, loaded: LoadedModel) -> dict[str, Method]:
+    """What answers the queries, by name."""
+    options = parse_assignments(choices.options, "-G")
+    searcher = build("candidate_generators", choices.generator, options)
+    methods: dict[str, Method] = {
+        OURS: lambda query: elucidate(loaded, query, {choices.generator: searcher})
+    }
+    if "random-isomers" in choices.baselines:
+        random = RandomIsomers()
+        methods["random-isomers"] = lambda query: elucidate(loaded, query, {"random": random})
+    if "nearest-spectrum" in choices.baselines:
+        with DataSet(choices.data) as data:
+            known = data.examples(SplitChoice(), "train", complete_only=True)
+        methods["nearest-spectrum"] = NearestSpectra(loaded.model.codec, known).answer
+    if "seed" in choices.baselines:
+        if choices.seed_model is None:
+            raise SystemExit("--baseline seed: name its training with --seed-model")
+        seed = load_model(choices.seed_model)
+        decoder = build("candidate_generators", "decode")
+        methods["seed"] = lambda query: elucidate(seed, query, {"decode": decoder})
+    return methods
+
+
+def choose_tasks(choices: argparse.Namespace, method: str) -> Iterator[Task]:
     """The searches that were asked for, setting by setting."""
     with DataSet(choices.data) as data:
         examples = data.examples(SplitChoice(), choices.split, complete_only=True)
@@ -135,7 +173,7 @@ def choose_tasks(choices: argparse.Namespace) -> Iterator[Task]:
             if size in choices.sizes:
                 most = min(choices.molecules or MOLECULES[setting], MOLECULES[setting])
                 for example in chosen[size][:most]:
-                    yield Task(setting, size, example)
+                    yield Task(method, setting, size, example)
 
 
 def choose_molecules(examples: Sequence[Example]) -> dict[str, list[Example]]:
@@ -164,19 +202,16 @@ def as_given(spectrum: Spectrum, setting: str) -> Spectrum:
     return Spectrum(spectrum.nucleus, peaks)
 
 
-def answer_row(
-    loaded: LoadedModel, generators: dict[str, CandidateGenerator], task: Task, seconds: float
-) -> Row:
+def answer_row(loaded: LoadedModel, method: Method, task: Task, seconds: float) -> Row:
     """Search one molecule."""
     molecule = task.example.molecule
     lines = as_given(task.example.spectrum, task.setting)
     formula = None if task.setting == "d" else Formula.of_molecule(molecule)
     truth = canonical_smiles(molecule)
-    row: Row = {"setting": task.setting, "size": task.size, "id": task.example.id, "rank": 0}
+    row: Row = {"method": task.method, "setting": task.setting, "size": task.size}
+    row |= {"id": task.example.id, "rank": 0}
     try:
-        result = elucidate(
-            loaded, Query(task.example.id, lines, formula, seconds=seconds), generators
-        )
+        result = method(Query(task.example.id, lines, formula, seconds=seconds))
     except NmrtkError as error:
         return row | {"error": str(error), "candidates": 0, "probability": 0.0}
     names = [canonical_smiles(parse_smiles(one.smiles)) for one in result.candidates]
@@ -191,6 +226,8 @@ def answer_row(
     }
     if names:
         row |= likeness(molecule, parse_smiles(names[0]))
+    if task.method != OURS:
+        return row
     return row | stored_set(result, names, rank, len(set(lines.shifts)), loaded)
 
 
@@ -243,7 +280,7 @@ def set_of(row: Row) -> ScoredSet:
     return ScoredSet(scores, row["rank"] - 1, row.get("lines", 0), row.get("considered", 1))
 
 
-def read_rows(path: Path) -> dict[tuple[str, str], Row]:
+def read_rows(path: Path) -> dict[tuple[str, str, str], Row]:
     """Answers that are there already; a line that an interruption cut off is left out."""
     rows = {}
     if path.exists():
@@ -252,22 +289,22 @@ def read_rows(path: Path) -> dict[tuple[str, str], Row]:
                 row = json.loads(line)
             except ValueError:
                 continue
-            rows[row["setting"], row["id"]] = row
+            rows[row["method"], row["setting"], row["id"]] = row
     return rows
 
 
 def accuracy_table(rows: Sequence[Row]) -> Table:
-    """A row a setting and size."""
-    columns = ["setting", "heavy atoms", "molecules", "top-1", "top-10", "found"]
+    """A row a method, setting and size."""
+    columns = ["", "setting", "heavy atoms", "molecules", "top-1", "top-10", "found"]
     columns += ["of the formula", "Tanimoto", "MCES", "seconds"]
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["setting"], row["size"]), []).append(row)
+        groups.setdefault((row["method"], row["setting"], row["size"]), []).append(row)
     lines = []
-    for (setting, size), group in groups.items():
+    for names, group in groups.items():
         ranks = [row["rank"] for row in group]
         lines.append(
-            [setting, size, str(len(group))]
+            [*names, str(len(group))]
             + [percent(fmean(0 < rank <= most for rank in ranks)) for most in (1, 10, 10**9)]
             + [percent(_mean(group, "of_formula")), fixed(_mean(group, "tanimoto"), 2)]
             + [fixed(_mean(group, "mces"), 1), fixed(_mean(group, "seconds"), 1)]
@@ -279,17 +316,24 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
     return Table("Structures found", columns, lines, (note,))
 
 
-def reliability_table(rows: Sequence[Row]) -> Table:
-    """Stated against observed, all settings together."""
-    found = measure_reliability(
-        [row["probability"] for row in rows], np.array([row["rank"] == 1 for row in rows])
-    )
-    return Table(
-        "Confidence",
-        ["first candidate", "queries", "stated", "right"],
-        found.rows(),
-        (f"Expected calibration error: {found.calibration_error:.3f}.",),
-    )
+def reliability_tables(rows: Sequence[Row]) -> list[Table]:
+    """Stated against observed, of each setting."""
+    tables = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        chosen = [row for row in rows if row["setting"] == setting]
+        found = measure_reliability(
+            [row["probability"] for row in chosen],
+            np.array([row["rank"] == 1 for row in chosen]),
+        )
+        tables.append(
+            Table(
+                f"Confidence in setting {setting}",
+                ["first candidate", "queries", "stated", "right"],
+                found.rows(),
+                (f"Expected calibration error: {found.calibration_error:.3f}.",),
+            )
+        )
+    return tables
 
 
 def _mean(rows: Sequence[Row], name: str) -> float | None:
