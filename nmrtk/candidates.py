@@ -332,9 +332,14 @@ def line_posterior(
 
 
 def free_log_density(prediction: Prediction) -> NDArray[np.float64]:
-    """Log-density (B,) of the free part under its standard normal prior, up to a constant."""
-    density: NDArray[np.float64] = -0.5 * prediction.free.double().square().sum(1).cpu().numpy()
-    return density
+    """Log-density (B,) of the features given the code, up to a constant: that of the free part
+    under its standard normal prior, and how much the backbone stretches there, where it tells.
+    """
+    density = -0.5 * prediction.free.double().square().sum(1)
+    if prediction.log_det is not None:
+        density = density + prediction.log_det.double()
+    values: NDArray[np.float64] = density.cpu().numpy()
+    return values
 
 
 def _require_numbers(prediction: Prediction) -> None:

@@ -245,6 +245,10 @@ class InvertibleBackbone(nn.Module, ABC):
     """Whether the map depends on a condition; if not, `condition_width` is 0."""
     has_log_det: ClassVar[bool] = False
     """Whether `forward_with_log_det` works."""
+    on_lattice: ClassVar[bool] = False
+    """Whether features are rounded to a lattice whose points the map permutes. Then the round trip
+    of what was rounded is exact to the last bit, whatever the weights, volumes are kept, and
+    gradients pass straight through the rounding."""
 
     def __init__(self, width: int, code_width: int, condition_width: int) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class Prediction:
         free: (B, F - K), the free part z.
         lines: of every site, where the encoder predicts them.
         members: the same of each member of an ensemble.
+        log_det: (B,), log of the absolute Jacobian determinant of the backbone, where it tells.
     """
 
     features: Tensor
@@ -42,6 +43,7 @@ class Prediction:
     free: Tensor
     lines: AtomLines | None
     members: tuple[AtomLines, ...] = ()
+    log_det: Tensor | None = None
 
 
 class ReversibleModel(nn.Module):
@@ -122,9 +124,14 @@ class ReversibleModel(nn.Module):
     def map(self, encoded: Encoded, condition: Tensor, noise: Tensor | None = None) -> Prediction:
         """What `forward` does after `encode`."""
         features = encoded.features if noise is None else encoded.features + noise
-        outputs = self.backbone(features, self.condition(condition))
+        given = self.condition(condition)
+        log_det = None
+        if self.backbone.has_log_det:
+            outputs, log_det = self.backbone.forward_with_log_det(features, given)
+        else:
+            outputs = self.backbone(features, given)
         code, free = outputs.split([self.codec.width, self.free_width], dim=1)
-        return Prediction(features, code, free, encoded.lines, encoded.members)
+        return Prediction(features, code, free, encoded.lines, encoded.members, log_det)
 
     def inverse(self, code: Tensor, free: Tensor, condition: Tensor) -> Tensor:
         """Code (B, K), free part (B, F - K) and formula vectors (B, C) -> features (B, F)."""

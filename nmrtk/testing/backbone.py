@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,6 +19,8 @@ _ROWS = 6
 _CONDITION = 5
 # The Jacobian takes two rows a feature.
 _JACOBIAN_WIDTH = 256
+# What exactness must survive: weights so much larger than those that were drawn.
+_HOSTILE = (3.0, 1e6)
 # Steps and errors of slopes by central differences in float64.
 _STEP = 1e-6
 _SLOPE = 1e-5
@@ -81,6 +84,7 @@ def _check_variant(report: Report, backbone: InvertibleBackbone, build: Build, n
             _perturb(backbone)
         for dtype in (torch.float32, torch.float64):
             _check_round_trip(report, backbone.to(dtype), dtype, f"{name}, {state}, {dtype}")
+    _check_lattice(report, backbone, name)
     # In float64 what is left of a difference is a fault, not rounding.
     _check_rows(report, backbone, name)
     _check_modes(report, backbone, name)
@@ -144,6 +148,43 @@ def _check_round_trip(
             allowed,
             "forward undoes inverse",
         )
+
+
+def _check_lattice(report: Report, backbone: InvertibleBackbone, name: str) -> None:
+    """Bit for bit, in float32 and float64, one by one and in a batch, for hostile weights."""
+    if not backbone.on_lattice:
+        report.skip(f"exact round trip, {name}", "on_lattice is False")
+        return
+    for factor in _HOSTILE:
+        for dtype in (torch.float32, torch.float64):
+            # Weights that a float32 model can have.
+            hostile = copy.deepcopy(backbone).float()
+            with torch.no_grad():
+                for parameter in hostile.parameters():
+                    parameter.mul_(factor)
+            hostile.to(dtype)
+            features, condition = _inputs(backbone)
+            features = 10 * features.to(dtype)
+            condition = None if condition is None else condition.to(dtype)
+            with torch.no_grad():
+                rounded = hostile.inverse(hostile(features, condition), condition)
+                outputs = hostile(rounded, condition)
+                single = [
+                    hostile.inverse(
+                        outputs[row : row + 1],
+                        None if condition is None else condition[row : row + 1],
+                    )
+                    for row in range(len(outputs))
+                ]
+            what = f"{name}, weights by {factor:g}, {dtype}"
+            report.require(
+                f"exact round trip, {what}",
+                torch.equal(torch.cat(single), rounded)
+                and torch.equal(hostile(hostile.inverse(outputs, condition), condition), outputs),
+                f"differences of {_distance(torch.cat(single), rounded):.1e}",
+                "where on_lattice is True, inverse(forward(x)) is x to the last bit for every x "
+                "that was rounded, and forward(inverse(y)) is y, in batches of any size",
+            )
 
 
 def _distance(first: Tensor, second: Tensor) -> float:
@@ -236,6 +277,12 @@ def _check_gradients(report: Report, backbone: InvertibleBackbone, name: str) ->
             f"none for {', '.join(missing[:5])}",
             "every parameter takes part",
         )
+        if backbone.on_lattice:
+            report.skip(
+                f"gradients of {what} against central differences, {name}",
+                "on_lattice is True: they pass straight through the rounding",
+            )
+            continue
         # One step in all leaves at once: float64 shows an error in any one of them. Each is so
         # short that few units with a kink, such as ReLU, cross it.
         directions = [torch.randn(x.shape, generator=generator, dtype=x.dtype) for x in leaves]
@@ -288,6 +335,14 @@ def _check_log_det(report: Report, backbone: InvertibleBackbone, name: str) -> N
             tuple(log_det.shape),
             "one value a row, (B,)",
         )
+        if backbone.on_lattice:
+            report.require(
+                f"log-determinant, {name}",
+                not log_det.any(),
+                f"values up to {log_det.abs().max():.1e}",
+                "where on_lattice is True, the map permutes points and keeps volumes: all are 0",
+            )
+            return
         if backbone.width > _JACOBIAN_WIDTH:
             report.skip(
                 f"log-determinant against that of the Jacobian, {name}",

@@ -5,7 +5,7 @@ from nmrtk import Component, hookimpl
 
 @hookimpl
 def invertible_backbones() -> list[Component]:
-    """The seed's convolutional stages, and blocks on plain vectors."""
+    """The seed's convolutional stages, and blocks on plain vectors, of reals or of a lattice."""
     return [
         Component(
             "irevnet",
@@ -16,5 +16,10 @@ def invertible_backbones() -> list[Component]:
             "irevnet-flat",
             "nmrtk_irevnet.flat:FlatBackbone",
             "coupling blocks on vectors of any width, conditioned, memory free of the depth",
+        ),
+        Component(
+            "irevnet-exact",
+            "nmrtk_irevnet.exact:ExactBackbone",
+            "the same on a lattice: the round trip is exact to the last bit",
         ),
     ]

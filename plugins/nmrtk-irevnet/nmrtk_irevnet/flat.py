@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nmrtk.errors import ConfigurationError, UsageError
 from nmrtk.interfaces import InvertibleBackbone
+from nmrtk_irevnet.halves import random_orders, require_options, require_shapes
 from nmrtk_irevnet.recompute import Step, run_steps
 
 _LOG_SCALE_LIMIT = 5.0
@@ -60,23 +60,11 @@ class FlatBackbone(InvertibleBackbone):
         recompute: bool = True,
     ) -> None:
         super().__init__(width, code_width, condition_width)
-        if width < 2:
-            raise ConfigurationError(
-                f"irevnet-flat: {width} features cannot be split into two halves"
-            )
-        if not 0 <= code_width <= width:
-            raise ConfigurationError(
-                f"irevnet-flat: a code of {code_width} does not fit into {width} features"
-            )
-        for name, value in (("depth", depth), ("hidden_dim", hidden_dim)):
-            if value < 1:
-                raise UsageError(f"irevnet-flat: {name} is {value}, it must be at least 1")
+        require_options("irevnet-flat", self, depth=depth, hidden_dim=hidden_dim)
         self.recompute = recompute
         half = width // 2
-        generator = torch.Generator().manual_seed(0)
-        order = torch.stack([torch.randperm(width, generator=generator) for _ in range(depth)])
         # Part of the checkpoint, because randperm may give another order in another release.
-        self.register_buffer("order", order)
+        self.register_buffer("order", random_orders(depth, width))
         self.nets = nn.ModuleList()
         for _ in range(depth):
             self.nets.append(CouplingNet(half, condition_width, hidden_dim, width - half))
@@ -86,13 +74,13 @@ class FlatBackbone(InvertibleBackbone):
 
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """Features (B, F), condition (B, C) -> outputs (B, F): code, then free part."""
-        self._check(features, condition)
+        require_shapes(self, features, condition)
         outputs = run_steps(self._steps(), features, condition, 1, recompute=self.recompute)
         return outputs if self.raw_log_scale is None else outputs * self._log_scale().exp()
 
     def inverse(self, outputs: Tensor, condition: Tensor | None = None) -> Tensor:
         """The exact inverse of `forward` for the same condition."""
-        self._check(outputs, condition)
+        require_shapes(self, outputs, condition)
         if self.raw_log_scale is not None:
             outputs = outputs * torch.exp(-self._log_scale())
         return run_steps(self._steps()[::-1], outputs, condition, -1, recompute=self.recompute)
@@ -121,19 +109,6 @@ class FlatBackbone(InvertibleBackbone):
             return torch.zeros(self.width, device=self.order.device)
         free = _LOG_SCALE_LIMIT * torch.tanh(self.raw_log_scale / _LOG_SCALE_LIMIT)
         return nn.functional.pad(free, (self.width - len(free), 0))
-
-    def _check(self, values: Tensor, condition: Tensor | None) -> None:
-        if values.ndim != 2 or values.shape[1] != self.width:
-            raise ConfigurationError(
-                f"irevnet-flat: made for (B, {self.width}), given {tuple(values.shape)}"
-            )
-        wanted = (len(values), self.condition_width)
-        given = (len(values), 0) if condition is None else tuple(condition.shape)
-        if given != wanted:
-            raise ConfigurationError(
-                f"irevnet-flat: made for a condition of shape {wanted}, given "
-                f"{'none' if condition is None else given}"
-            )
 
 
 class CouplingNet(nn.Module):

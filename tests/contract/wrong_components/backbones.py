@@ -89,6 +89,10 @@ class LogDetUndeclared(CouplingBackbone):
     has_log_det = False
 
 
+class LatticeClaimed(CouplingBackbone):
+    on_lattice = True
+
+
 class BackboneStateLost(CouplingBackbone):
     made = 0
 
@@ -114,6 +118,7 @@ WRONG_BACKBONES = {
     InverseIsForward: "inverse(forward(x)) - x, plain, untrained, torch.float32",
     InverseForgetsScale: "inverse(forward(x)) - x, plain, perturbed, torch.float32",
     SinglePrecision: "inverse(forward(x)) - x, plain, untrained, torch.float64",
+    LatticeClaimed: "exact round trip, plain",
     NormInside: "forward of rows by 2 and in a batch",
     DropoutInside: "forward of rows by 2 and in a batch, plain, training mode",
     OtherInTraining: "training and evaluation mode",
