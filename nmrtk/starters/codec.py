@@ -13,8 +13,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from nmrtk.errors import SpectrumError, UsageError
 from nmrtk.interfaces import AtomLines, SpectrumCodec
-from nmrtk.nucleus import Nucleus
+from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
 from nmrtk.spectrum import Peak, Spectrum
+
+_DEFAULT_LOW, _DEFAULT_HIGH = 0.0, 220.0
+"""Range of the default nucleus in ppm."""
 
 _SURE = 4.0
 """Logit of the bins of an observed spectrum, where an inversion starts from."""
@@ -30,20 +33,31 @@ class BinsCodec(SpectrumCodec):
 
     Args:
         nucleus: whose spectra it takes.
-        low: lower end of the first bin in ppm; the defaults suit 13C.
+        low: lower end of the first bin in ppm.
         high: upper end of the last bin in ppm.
         bins: K = N, their number.
 
     Raises:
-        UsageError: there is no bin, or no room for one.
+        UsageError: there is no bin, no room for one, or the nucleus is not the one that the
+            defaults are for, and both ends are left at them.
     """
 
     reads_lines = True
 
     def __init__(
-        self, nucleus: Nucleus, *, low: float = 0.0, high: float = 220.0, bins: int = 44
+        self,
+        nucleus: Nucleus,
+        *,
+        low: float = _DEFAULT_LOW,
+        high: float = _DEFAULT_HIGH,
+        bins: int = 44,
     ) -> None:
         super().__init__(nucleus)
+        if str(nucleus) != DEFAULT_NUCLEUS and (low, high) == (_DEFAULT_LOW, _DEFAULT_HIGH):
+            raise UsageError(
+                f"bins: from {low:g} to {high:g} ppm is for {DEFAULT_NUCLEUS}: give low and high "
+                f"for {nucleus}"
+            )
         if not (math.isfinite(high - low) and high > low and bins >= 1):
             raise UsageError(
                 f"bins: low={low:g}, high={high:g}, bins={bins}: high must be above low, and "

@@ -9,11 +9,12 @@ import numpy as np
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from nmrtk.elucidation import Inversion, Query
 from nmrtk.errors import UsageError
 from nmrtk.formula import Formula
 from nmrtk.interfaces import CandidateGenerator
+from nmrtk.inversion import Inversion
 from nmrtk.molecule import Molecule
+from nmrtk.query import Query
 
 _VALENCES = {"B": 3, "C": 4, "N": 3, "O": 2, "F": 1, "Si": 4, "P": 3, "S": 2, "Cl": 1, "Br": 1}
 _VALENCES |= {"I": 1}

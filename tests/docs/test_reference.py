@@ -38,7 +38,11 @@ def test_what_is_made_in_other_pages_has_not_drifted(reference):
 def test_every_marker_of_what_is_made_is_understood(reference):
     for path in reference.filled_pages():
         text = path.read_text(encoding="utf-8")
-        assert len(reference.MADE.findall(text)) == text.count("<!-- end -->") == text.count("<!-- ") / 2, path
+        assert (
+            len(reference.MADE.findall(text))
+            == text.count("<!-- end -->")
+            == text.count("<!-- ") / 2
+        ), path
 
 
 def test_the_example_is_what_new_plugin_writes(reference):

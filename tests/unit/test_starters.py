@@ -76,6 +76,16 @@ def test_the_backbone_takes_any_width_but_one():
         CouplingBackbone(1, 1, 0)
 
 
+def test_the_codec_asks_for_the_range_of_another_nucleus():
+    phosphorus = Nucleus.parse("31P")
+    with pytest.raises(UsageError, match="is for 13C: give low and high for 31P"):
+        BinsCodec(phosphorus)
+    spectra = [spectrum_of_shifts("31P", shifts) for shifts in ([-150, 10], [31], [4, 90])]
+    check_spectrum_codec(
+        lambda nucleus: BinsCodec(nucleus, low=-200), spectra=spectra, nucleus="31P"
+    )
+
+
 def test_the_code_of_a_line_is_surest_in_its_bin():
     codec = BinsCodec(CARBON)
     lines = AtomLines(torch.tensor([57.5]), torch.tensor([1.0]), torch.tensor([1]))
