@@ -1,5 +1,6 @@
-from nmrtk.testing import check_invertible_backbone
 from nmrtk_example.backbone import CouplingBackbone
+
+from nmrtk.testing import check_invertible_backbone
 
 
 def test_contract():
