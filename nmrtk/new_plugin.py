@@ -17,7 +17,7 @@ from nmrtk.plugins import KINDS, registry
 DEFAULT_KIND = "encoder"
 
 _PREFIX = "nmrtk-"
-_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST_NAME = 60
 
 
@@ -173,8 +173,7 @@ def _component_name(name: str) -> str:
     if not _NAME.fullmatch(component) or len(component) > _LONGEST_NAME:
         raise UsageError(
             f"{shorten(name)!r} cannot name a plugin: write lower-case words of letters and "
-            f"digits joined by hyphens, the first with a letter in front, at most {_LONGEST_NAME} "
-            "characters, such as atom-sums"
+            f"digits joined by hyphens, at most {_LONGEST_NAME} characters, such as atom-sums"
         )
     return component
 

@@ -143,7 +143,7 @@ def make(site_packages):
     ("name", "kind", "message"),
     [
         ("Mine", "codec", "'Mine' cannot name a plugin: write lower-case words"),
-        ("2d", "codec", "the first with a letter in front"),
+        ("two--words", "codec", "'two--words' cannot name"),
         ("my_codec", "codec", "joined by hyphens"),
         ("../up", "codec", "'../up' cannot name"),
         ("nmrtk-", "codec", "such as atom-sums"),
