@@ -6,10 +6,12 @@ import json
 import re
 
 import pytest
+import torch
 
 from nmrtk import interfaces, testing
 from nmrtk.errors import UsageError
 from nmrtk.plugins import KINDS, build
+from nmrtk.starters.backbone import CouplingBackbone
 
 EXAMPLE = {"NMRTK_PLUGINS": "example", "NMRTK_STRICT_PLUGINS": "1"}
 
@@ -54,6 +56,25 @@ def test_its_options_are_checked():
     ):
         with pytest.raises(UsageError, match=message):
             build("invertible_backbones", "example", options, width, 1, 0)
+
+
+def test_a_failing_check_says_what_the_page_says(guide, capsys):
+    class Wrong(CouplingBackbone):
+        def inverse(self, outputs, condition=None):
+            first, second = outputs.split(self.sizes, dim=1)
+            # The check begins without a condition.
+            second = second - self.f(first)
+            first = first - self.g(second)
+            return torch.cat([first, second], dim=1)
+
+    Wrong.__name__ = "CouplingBackbone"
+    with pytest.raises(AssertionError) as caught:
+        testing.check_invertible_backbone(Wrong)
+    said = f"{capsys.readouterr().out}AssertionError: {caught.value}"
+    (shown,) = re.findall(r"```text\n(CouplingBackbone: .*?)```", guide, re.DOTALL)
+    # The measured error may differ in its last digits elsewhere.
+    number = re.compile(r"measured \S+e-02")
+    assert number.sub("", " ".join(said.split())) == number.sub("", " ".join(shown.split()))
 
 
 def test_the_table_of_kinds_is_complete(guide):
