@@ -133,14 +133,27 @@ def _contexts(command: click.Command, context: click.Context) -> Iterator[click.
 
 def _contract(described: type | FunctionType) -> str:
     """The source of a class or function without its bodies and private parts."""
-    (tree,) = ast.parse(inspect.getsource(described)).body
-    if isinstance(tree, ast.ClassDef):
-        tree.body = [node for node in tree.body if not _is_private(node)]
+    source = inspect.getsource(described)
+    lines = source.splitlines()
+    (tree,) = ast.parse(source).body
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            has_docstring = ast.get_docstring(node) is not None
-            node.body = node.body[:1] if has_docstring else [ast.Expr(ast.Constant(...))]
-    return ast.unparse(tree)
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        first, last = node.body[0], _end(node)
+        if isinstance(tree, ast.ClassDef) and _is_private(node):
+            kept = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
+        elif ast.get_docstring(node):
+            kept = _end(first)
+        else:
+            kept = first.lineno
+            lines[kept - 1] = " " * first.col_offset + "..."
+        lines[kept:last] = [""] * (last - kept)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip()
+
+
+def _end(node: ast.stmt) -> int:
+    """Number of its last line."""
+    return node.end_lineno or node.lineno
 
 
 def _is_private(node: ast.stmt) -> bool:
