@@ -49,7 +49,7 @@ format: $(STAMP) ## Rewrite the sources in the format that lint asks for
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-docs: $(STAMP) ## Make docs/cli.md, docs/hooks.md and the picture anew
+docs: $(STAMP) ## Make what the pages show of the sources, and the picture, anew
 	@$(BIN)/python docs/make_reference.py
 	@$(BIN)/python docs/make_picture.py
 

@@ -1,19 +1,25 @@
-"""Write docs/cli.md from the live commands, and docs/hooks.md from the sources of the contracts."""
+"""Write what is made from the sources: docs/cli.md, docs/hooks.md, the example plugin, and the
+parts of the other pages that stand between `<!-- file: PATH -->` or the like and `<!-- end -->`.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType
 
 import click
 
-from nmrtk import hookspecs, interfaces, inversion, plugins, query
+from nmrtk import hookspecs, interfaces, inversion, plugins, query, testing
 from nmrtk.cli.main import cli
+from nmrtk.new_plugin import plugin_files
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+EXAMPLE = ROOT / "plugins" / "nmrtk-example"
 WIDTH = 92
 
 INTERFACES = {
@@ -34,6 +40,13 @@ VALUES = (
     query.Query,
     inversion.Inversion,
 )
+
+# A part of a page that is made: its marker says from what.
+MADE = re.compile(
+    r"^<!-- (file|hook|interface|check): (\S+) -->\n.*?^<!-- end -->$", re.MULTILINE | re.DOTALL
+)
+LANGUAGES = {".py": "python", ".toml": "toml", ".yml": "yaml"}
+CONTRACTS = {"hook": hookspecs, "interface": interfaces, "check": testing}
 
 CLI_HEAD = """\
 # Command line
@@ -83,6 +96,31 @@ def hooks_page() -> str:
     return "\n".join(sections)
 
 
+def filled(page: str) -> str:
+    """A page with the parts that are made as they are today."""
+    return MADE.sub(lambda part: _made(part[1], part[2]), page)
+
+
+def filled_pages() -> list[Path]:
+    """All pages that may have such parts."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+def example_files() -> dict[Path, str]:
+    """The files of `plugins/nmrtk-example`: what `nmrtk new-plugin` writes."""
+    return {EXAMPLE / path: text for path, text in plugin_files("example", "backbone").items()}
+
+
+def _made(what: str, name: str) -> str:
+    if what == "file":
+        language = LANGUAGES[Path(name).suffix]
+        text = (ROOT / name).read_text(encoding="utf-8").rstrip()
+    else:
+        language = "python"
+        text = _contract(getattr(CONTRACTS[what], name))
+    return f"<!-- {what}: {name} -->\n```{language}\n{text}\n```\n<!-- end -->"
+
+
 def _contexts(command: click.Command, context: click.Context) -> Iterator[click.Context]:
     yield context
     if isinstance(command, click.Group):
@@ -95,14 +133,27 @@ def _contexts(command: click.Command, context: click.Context) -> Iterator[click.
 
 def _contract(described: type | FunctionType) -> str:
     """The source of a class or function without its bodies and private parts."""
-    (tree,) = ast.parse(inspect.getsource(described)).body
-    if isinstance(tree, ast.ClassDef):
-        tree.body = [node for node in tree.body if not _is_private(node)]
+    source = inspect.getsource(described)
+    lines = source.splitlines()
+    (tree,) = ast.parse(source).body
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
-            has_docstring = ast.get_docstring(node) is not None
-            node.body = node.body[:1] if has_docstring else [ast.Expr(ast.Constant(...))]
-    return ast.unparse(tree)
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        first, last = node.body[0], _end(node)
+        if isinstance(tree, ast.ClassDef) and _is_private(node):
+            kept = min([node.lineno, *(one.lineno for one in node.decorator_list)]) - 1
+        elif ast.get_docstring(node):
+            kept = _end(first)
+        else:
+            kept = first.lineno
+            lines[kept - 1] = " " * first.col_offset + "..."
+        lines[kept:last] = [""] * (last - kept)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip()
+
+
+def _end(node: ast.stmt) -> int:
+    """Number of its last line."""
+    return node.end_lineno or node.lineno
 
 
 def _is_private(node: ast.stmt) -> bool:
@@ -112,9 +163,14 @@ def _is_private(node: ast.stmt) -> bool:
 
 
 def main() -> None:
-    """Write both pages."""
+    """Write all of it, the example first: pages quote it."""
+    for path, text in example_files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     (DOCS / "cli.md").write_text(cli_page(), encoding="utf-8")
     (DOCS / "hooks.md").write_text(hooks_page(), encoding="utf-8")
+    for path in filled_pages():
+        path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ COMMANDS = {
     "library": "nmrtk.cli.library:library",
     "list": "nmrtk.cli.listing:list_components",
     "plugins": "nmrtk.cli.listing:plugins",
+    "new-plugin": "nmrtk.cli.new_plugin:new_plugin",
     "demo": "nmrtk.cli.demo:demo",
 }
 

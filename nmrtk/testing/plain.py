@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from nmrtk.errors import MoleculeError, SpectrumError
-from nmrtk.interfaces import Encoded, InvertibleBackbone, SpectrumCodec, StructureEncoder
+from nmrtk.errors import MoleculeError
+from nmrtk.interfaces import Encoded, InvertibleBackbone, StructureEncoder
 from nmrtk.molecule import Molecule, canonical_smiles
 from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
-from nmrtk.spectrum import Peak, Spectrum
+from nmrtk.starters.codec import BinsCodec
 from nmrtk.testing.material import examples, molecules
 
 if TYPE_CHECKING:
@@ -84,77 +81,8 @@ class PlainBackbone(InvertibleBackbone):
         return outputs.clone()
 
 
-class PlainCodec(SpectrumCodec):
-    """Bins of equal width, occupied or not; codes are logits. For checks of parts that need a
-    codec; the plugins have better ones.
-
-    Args:
-        nucleus: whose spectra it takes.
-        low: lower end of the first bin in ppm.
-        high: upper end of the last bin in ppm; lines beyond the ends fall into the end bins.
-        bins: number of bins.
-    """
-
-    def __init__(
-        self, nucleus: Nucleus, *, low: float = 0.0, high: float = 220.0, bins: int = 44
-    ) -> None:
-        super().__init__(nucleus)
-        self._bins = bins
-        self._edges = np.linspace(low, high, bins + 1)
-
-    @property
-    def width(self) -> int:
-        """Number of bins."""
-        return self._bins
-
-    @property
-    def bin_count(self) -> int:
-        """Number of bins."""
-        return self._bins
-
-    def encode(self, spectrum: Spectrum) -> NDArray[np.float32]:
-        """Ones where there is a line."""
-        if spectrum.nucleus != str(self.nucleus):
-            raise SpectrumError(f"the spectrum is of {spectrum.nucleus}, not {self.nucleus}")
-        if not spectrum.peaks:
-            raise SpectrumError("the spectrum has no lines")
-        target = np.zeros(self._bins, np.float32)
-        target[np.searchsorted(self._edges[1:-1], spectrum.shifts, side="right")] = 1.0
-        return target
-
-    def loss(self, code: Tensor, target: Tensor) -> Tensor:
-        """Binary cross-entropy, (B,)."""
-        return -self.log_likelihood(code, target) / self._bins
-
-    def occupancy(self, code: Tensor) -> Tensor:
-        """Sigmoid of the code."""
-        return torch.sigmoid(code)
-
-    def occupied(self, target: Tensor) -> Tensor:
-        """Where the target is set."""
-        return target > 0.5
-
-    def embed(self, target: Tensor) -> Tensor:
-        """Logits of 0.98 and 0.02."""
-        return (2.0 * target - 1.0) * 4.0
-
-    def log_likelihood(self, code: Tensor, target: Tensor) -> Tensor:
-        """Sum over independent bins."""
-        code, target = torch.broadcast_tensors(code, target)
-        return -binary_cross_entropy_with_logits(code, target, reduction="none").sum(dim=-1)
-
-    def decode(self, code: Tensor, line_counts: Sequence[int]) -> list[Spectrum]:
-        """Lines in the middle of the bins above even odds, in turn, likeliest first."""
-        centres = (self._edges[1:] + self._edges[:-1]) / 2
-        sigma = float(self._edges[1] - self._edges[0])
-        spectra = []
-        for row, count in zip(code, line_counts, strict=True):
-            occupied = max(1, int((row > 0).sum()))
-            best = torch.argsort(row, descending=True)[:occupied].tolist()
-            places = [best[i % occupied] for i in range(count)]
-            peaks = tuple(Peak(float(centres[place]), sigma=sigma) for place in places)
-            spectra.append(Spectrum(str(self.nucleus), peaks))
-        return spectra
+class PlainCodec(BinsCodec):
+    """Bins of equal width, occupied or not: 44 of 5 ppm from 0 unless given."""
 
 
 def plain_query() -> Query:

@@ -29,6 +29,31 @@ def test_the_page_has_not_drifted(reference, repository, page):
     assert written == getattr(reference, f"{page}_page")(), "run `make docs`"
 
 
+def test_what_is_made_in_other_pages_has_not_drifted(reference):
+    for path in reference.filled_pages():
+        written = path.read_text(encoding="utf-8")
+        assert written == reference.filled(written), f"run `make docs`: {path}"
+
+
+def test_every_marker_of_what_is_made_is_understood(reference):
+    for path in reference.filled_pages():
+        text = path.read_text(encoding="utf-8")
+        assert (
+            len(reference.MADE.findall(text))
+            == text.count("<!-- end -->")
+            == text.count("<!-- ") / 2
+        ), path
+
+
+def test_the_example_is_what_new_plugin_writes(reference):
+    wanted = reference.example_files()
+    for path, text in wanted.items():
+        assert path.read_text(encoding="utf-8") == text, f"run `make docs`: {path}"
+    there = {path for path in reference.EXAMPLE.rglob("*") if path.is_file()}
+    made = {path for path in there if "__pycache__" in path.parts}
+    assert there - made == set(wanted)
+
+
 def test_every_command_and_option_is_on_the_page(repository):
     page = (repository / "docs" / "cli.md").read_text(encoding="utf-8")
     sections = {part.split("\n", 1)[0]: part for part in page.split("\n## ")[1:]}

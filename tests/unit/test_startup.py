@@ -18,7 +18,15 @@ finally:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["list"], ["list", "--json"], ["plugins"], ["predict", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["list"],
+        ["list", "--json"],
+        ["plugins"],
+        ["predict", "--help"],
+        ["new-plugin", "--help"],
+        ["--version"],
+    ],
     ids=" ".join,
 )
 def test_nothing_heavy_is_imported(site_packages, arguments):
