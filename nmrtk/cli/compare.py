@@ -47,11 +47,11 @@ def compare(
 
     The same command again goes on where a stopped one stood.
     """
+    from nmrtk.atomic import write_bytes
     from nmrtk.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
     from nmrtk.comparison.plan import claim_folder, make_plan
     from nmrtk.comparison.report import read_results, tables
     from nmrtk.comparison.runs import carry_out
-    from nmrtk.atomic import write_bytes
 
     plan = make_plan(recipes, data, output, seeds=seeds, split=split, codec=codec)
     claim_folder(plan)

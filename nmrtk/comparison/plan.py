@@ -240,9 +240,7 @@ def _read_claim(path: Path) -> dict[str, Any] | None:
         document: dict[str, Any] = json.loads(text)
         document["data"]["sha256"], document["data"]["path"], document["recipes"].items()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is damaged ({error!r}): choose another folder with -o"
-        ) from error
+        raise DataError(f"{path} is damaged ({error!r}): choose another folder with -o") from error
     return document
 
 
