@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -50,7 +51,7 @@ def compare(
     from nmrtk.atomic import write_bytes
     from nmrtk.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
     from nmrtk.comparison.plan import claim_folder, make_plan
-    from nmrtk.comparison.report import read_results, tables
+    from nmrtk.comparison.report import read_results, rows, tables
     from nmrtk.comparison.runs import carry_out
 
     plan = make_plan(recipes, data, output, seeds=seeds, split=split, codec=codec)
@@ -59,7 +60,10 @@ def compare(
     if outcome.interrupted:
         click.echo("Stopped. The same command goes on.", err=True)
         raise SystemExit(EXIT_INTERRUPTED)
-    text = "\n\n".join(table.to_markdown() for table in tables(plan, read_results(plan))) + "\n"
+    results = read_results(plan)
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows(plan, results)]
+    write_bytes(output / "runs.jsonl", ("\n".join(lines) + "\n").encode())
+    text = "\n\n".join(table.to_markdown() for table in tables(plan, results)) + "\n"
     write_bytes(output / "report.md", text.encode())
     click.echo(text, nl=False)
     if outcome.failures:

@@ -73,7 +73,7 @@ class Measurement:
         Raises:
             DataError: it cannot be written.
         """
-        arrays = {"places": self.places, "bins": self.bins}
+        arrays: dict[str, NDArray[Any]] = {"places": self.places, "bins": self.bins}
         for name, (above, below) in self.parts.items():
             arrays |= {f"above.{name}": above, f"below.{name}": below}
         header = {name: value for name, value in asdict(self).items() if name not in _ARRAYS}
@@ -199,8 +199,11 @@ def _per_molecule(
 ) -> tuple[FloatArray, FloatArray]:
     """Sums of a value of the lines, and the number of lines, for each molecule."""
     owners = errors.molecules
-    sums = np.bincount(owners, values, minlength=molecules)
-    return sums, np.bincount(owners, minlength=molecules).astype(np.float64)
+    sums, lines = (
+        np.bincount(owners, each, minlength=molecules).astype(np.float64)
+        for each in (values, np.ones(len(owners)))
+    )
+    return sums, lines
 
 
 def _common_f1_parts(

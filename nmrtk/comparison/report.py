@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,25 @@ def tables(plan: ComparisonPlan, results: Sequence[Results]) -> list[Table]:
     return [_figures(plan, results, common), *_differences(results), _cost(results)]
 
 
+def rows(plan: ComparisonPlan, results: Sequence[Results]) -> list[dict[str, Any]]:
+    """A row a training, ready for JSON: figures on the common molecules, and cost."""
+    common = _common([one for result in results for one in result.measurements])
+    found = []
+    for result in results:
+        runs = zip(result.seeds, result.measurements, result.costs, strict=True)
+        for seed, one, cost in runs:
+            row: dict[str, Any] = {"recipe": result.name, "seed": seed, "split": plan.split}
+            row |= {"in_split": one.in_split, "handled": len(one.places), "common": len(common)}
+            for figure in FIGURES:
+                sums = result.sums(figure, common, [seed])
+                value = None if sums is None else float(sums.values()[0])
+                row[figure.name] = value if value is None or np.isfinite(value) else None
+            row |= {"round_trip": one.round_trip, "free_std": one.free_std}
+            row |= {"molecules_per_second": one.molecules_per_second, **asdict(cost)}
+            found.append(row)
+    return found
+
+
 def _common(measurements: Sequence[Measurement]) -> list[int]:
     places: list[int] = reduce(np.intersect1d, [one.places for one in measurements]).tolist()
     if not places:
@@ -138,8 +158,10 @@ def _differences(results: Sequence[Results]) -> list[Table]:
 
 
 def _same_bins(one: Results, other: Results, places: list[int]) -> bool:
-    rows = [m.bins[np.isin(m.places, places)] for m in (one.measurements[0], other.measurements[0])]
-    return bool(np.array_equal(*rows))
+    ours, theirs = (
+        m.bins[np.isin(m.places, places)] for m in (one.measurements[0], other.measurements[0])
+    )
+    return bool(np.array_equal(ours, theirs))
 
 
 def _cost(results: Sequence[Results]) -> Table:
@@ -147,12 +169,9 @@ def _cost(results: Sequence[Results]) -> Table:
     for result in results:
         memory = [cost.peak_memory_mib for cost in result.costs if cost.peak_memory_mib is not None]
         speed = np.array([one.molecules_per_second for one in result.measurements])
-        rows.append(
-            [result.name]
-            + [_spread(np.array([cost.seconds for cost in result.costs]), 1)]
-            + [_spread(np.array([cost.cpu_seconds for cost in result.costs]), 1)]
-            + [_spread(speed, 0), fixed(max(memory), 0) if memory else "–"]
-        )
+        times = ([getattr(c, name) for c in result.costs] for name in ("seconds", "cpu_seconds"))
+        cells = [*(_spread(np.array(some), 1) for some in times), _spread(speed, 0)]
+        rows.append([result.name, *cells, fixed(max(memory), 0) if memory else "–"])
     columns = ["recipe", "training/s", "processor/s", "molecules/s", "peak memory/MiB"]
     return Table("Cost", columns, rows)
 

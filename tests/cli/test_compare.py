@@ -1,5 +1,6 @@
 """The real command, on the compounds that ship with nmrtk."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -48,6 +49,9 @@ def test_killed_comparison_goes_on_and_a_changed_recipe_is_refused(place):
     again = nmrtk(*arguments(place))
     assert "one, seed 0" not in again.stderr
     assert "two, seed 0: done" in again.stderr
+    runs = [json.loads(row) for row in (place / "out" / "runs.jsonl").read_text().splitlines()]
+    assert [(row["recipe"], row["seed"]) for row in runs] == [("one", 0), ("two", 0)]
+    assert all(row["mae_ppm"] > 0 and row["cpu_seconds"] > 0 for row in runs)
     assert "difference from one" in (place / "out" / "report.md").read_text()
     (place / "two.toml").write_text(RECIPE.replace("LAYERS", "3"))
     refused = nmrtk(*arguments(place), code=2)
