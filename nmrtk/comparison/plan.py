@@ -22,6 +22,8 @@ from nmrtk.splits import rows_of_split
 
 PLAN_FILE = "comparison.json"
 RUNS_FOLDER = "runs"
+MEASURED_SPLITS = ("val", "test")
+"""Those that a model has not learned from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,12 @@ class Contender:
     Args:
         name: of its file, without the ending.
         recipe: its choices.
+        parameters: of the model that it builds.
     """
 
     name: str
     recipe: Recipe
+    parameters: int
 
     def with_seed(self, seed: int) -> Recipe:
         """Its recipe with another seed for the training."""
@@ -83,7 +87,8 @@ def read_contenders(paths: Sequence[Path]) -> tuple[Contender, ...]:
     """Read recipe files, each named after its file.
 
     Raises:
-        UsageError: a file cannot be read, is no recipe, or two have the same name.
+        UsageError: a file cannot be read, is no recipe, its parts do not fit, a model that it
+            starts from is missing, or two have the same name.
     """
     found: dict[str, Path] = {}
     contenders = []
@@ -95,7 +100,15 @@ def read_contenders(paths: Sequence[Path]) -> tuple[Contender, ...]:
                 "the file, rename one"
             )
         found[name] = path
-        contenders.append(Contender(name, make_recipe(read_recipe(path), f"recipe {path}")))
+        recipe = make_recipe(read_recipe(path), f"recipe {path}")
+        try:
+            model = build_model(recipe)
+            for start in recipe.start:
+                find_model(start)
+        except NmrtkError as error:
+            raise UsageError(f"recipe {path}: {error}") from error
+        parameters = sum(tensor.numel() for tensor in model.parameters())
+        contenders.append(Contender(name, recipe, parameters))
     return tuple(contenders)
 
 
@@ -121,18 +134,15 @@ def make_plan(
 
     Raises:
         UsageError: a recipe cannot be read or its parts do not fit, two have one name or are not
-            for the same nucleus and split, or the split is unknown or empty.
+            for the same nucleus and split, or the split is empty or neither val nor test.
         DataError: the data set cannot be read or holds another nucleus.
     """
+    if split not in MEASURED_SPLITS:
+        raise UsageError(
+            f"{split!r} is no split to compare on: choose {' or '.join(MEASURED_SPLITS)}"
+        )
     contenders = read_contenders(recipes)
     _require_common_ground(contenders)
-    for contender in contenders:
-        try:
-            build_model(contender.recipe)
-            for start in contender.recipe.start:
-                find_model(start)
-        except NmrtkError as error:
-            raise UsageError(f"recipe {contender.name!r}: {error}") from error
     first = contenders[0].recipe
     common = first.codec if codec is None else Part(name=codec)
     build("spectrum_codecs", common.name, common.options, Nucleus.parse(first.nucleus))

@@ -1,160 +1,114 @@
-"""What a comparison found: figures side by side, differences, cost."""
+"""What a comparison found, to read: figures side by side, differences, cost, and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import reduce
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nmrtk.comparison.figures import FIGURES, Figure
-from nmrtk.comparison.measurement import Measurement
-from nmrtk.comparison.paired import Sums, paired_difference
-from nmrtk.comparison.plan import ComparisonPlan
-from nmrtk.comparison.worker import TrainingCost, measurement_file
-from nmrtk.errors import UsageError
+from nmrtk.comparison.paired import paired_difference
+from nmrtk.comparison.plan import ComparisonPlan, differing_choices
+from nmrtk.comparison.results import Results, common_places
+from nmrtk.comparison.runs import Run
 from nmrtk.scoring import FloatArray
-from nmrtk.tables import Table, fixed
+from nmrtk.tables import Table, fixed, scientific
+
+_DIGITS = 3
+"""Decimals of figures."""
+
+_TRUSTED_SEEDS = 3
+"""With fewer, the spread over seeds is hardly known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
-    """Of the finished trainings of one recipe.
+class ComparisonReport:
+    """Tables, and what a reader of them must know."""
+
+    tables: list[Table]
+    notes: list[str]
+
+    def to_markdown(self) -> str:
+        """The whole as a page."""
+        parts = [table.to_markdown() for table in self.tables]
+        parts.append("\n".join(["### Notes", "", *(f"- {note}" for note in self.notes)]))
+        return "\n\n".join(parts) + "\n"
+
+
+def make_report(
+    plan: ComparisonPlan, results: Sequence[Results], failures: Mapping[Run, str]
+) -> ComparisonReport:
+    """Put results side by side.
 
     Args:
-        name: the recipe's.
-        seeds: S, those that are finished.
-        measurements: of each.
-        costs: of each.
+        plan: what was compared.
+        results: of the finished trainings.
+        failures: why others are missing.
     """
-
-    name: str
-    seeds: list[int]
-    measurements: list[Measurement]
-    costs: list[TrainingCost]
-
-    def sums(self, figure: Figure, places: Sequence[int], seeds: Sequence[int]) -> Sums | None:
-        """A figure on some molecules and seeds; None where the recipe does not have it."""
-        above, below = [], []
-        for seed, one in zip(self.seeds, self.measurements, strict=True):
-            if seed not in seeds:
-                continue
-            if figure.name not in one.parts:
-                return None
-            chosen = np.isin(one.places, places)
-            above.append(one.parts[figure.name][0][chosen])
-            below.append(one.parts[figure.name][1][chosen])
-        return Sums(np.stack(above), np.stack(below))
+    tables = [_figures(plan, results), *_differences(results), _cost(results)]
+    return ComparisonReport(tables, list(_notes(plan, results, failures)))
 
 
-def read_results(plan: ComparisonPlan) -> list[Results]:
-    """Of every recipe with a finished training.
-
-    Raises:
-        UsageError: there is none.
-        CheckpointError: a file is damaged.
-    """
-    found = []
-    for contender in plan.contenders:
-        runs = [(seed, plan.run_folder(contender, seed)) for seed in range(plan.seeds)]
-        done = [(s, run) for s, run in runs if measurement_file(run, plan.split).is_file()]
-        if done:
-            found.append(
-                Results(
-                    contender.name,
-                    [seed for seed, _ in done],
-                    [Measurement.load(measurement_file(run, plan.split)) for _, run in done],
-                    [TrainingCost.load(run) for _, run in done],
-                )
-            )
-    if not found:
-        raise UsageError(f"no training of {plan.folder} is finished")
-    return found
+# --- tables
 
 
-def tables(plan: ComparisonPlan, results: Sequence[Results]) -> list[Table]:
-    """Figures on the common molecules, differences from the first recipe, and cost."""
-    common = _common([one for result in results for one in result.measurements])
-    return [_figures(plan, results, common), *_differences(results), _cost(results)]
-
-
-def rows(plan: ComparisonPlan, results: Sequence[Results]) -> list[dict[str, Any]]:
-    """A row a training, ready for JSON: figures on the common molecules, and cost."""
-    common = _common([one for result in results for one in result.measurements])
-    found = []
-    for result in results:
-        runs = zip(result.seeds, result.measurements, result.costs, strict=True)
-        for seed, one, cost in runs:
-            row: dict[str, Any] = {"recipe": result.name, "seed": seed, "split": plan.split}
-            row |= {"in_split": one.in_split, "handled": len(one.places), "common": len(common)}
-            for figure in FIGURES:
-                sums = result.sums(figure, common, [seed])
-                value = None if sums is None else float(sums.values()[0])
-                row[figure.name] = value if value is None or np.isfinite(value) else None
-            row |= {"round_trip": one.round_trip, "free_std": one.free_std}
-            row |= {"molecules_per_second": one.molecules_per_second, **asdict(cost)}
-            found.append(row)
-    return found
-
-
-def _common(measurements: Sequence[Measurement]) -> list[int]:
-    places: list[int] = reduce(np.intersect1d, [one.places for one in measurements]).tolist()
-    if not places:
-        raise UsageError("there is no molecule that all recipes can represent")
-    return places
-
-
-def _figures(plan: ComparisonPlan, results: Sequence[Results], common: list[int]) -> Table:
+def _figures(plan: ComparisonPlan, results: Sequence[Results]) -> Table:
+    common = common_places(results)
     rows = []
     for result in results:
         one = result.measurements[0]
         cells = [result.name, str(len(result.seeds)), str(one.in_split - len(one.places))]
         for figure in FIGURES:
             sums = result.sums(figure, common, result.seeds)
-            cells.append("–" if sums is None else _spread(sums.values(), figure.digits))
+            cells.append("–" if sums is None else _spread(sums.values(), _DIGITS))
+        cells.append(scientific(max(one.round_trip for one in result.measurements)))
         rows.append(cells)
+    labels = [figure.label for figure in FIGURES]
     return Table(
         f"Recipes on {len(common)} molecules of {plan.split} that all can represent",
-        ["recipe", "seeds", "cannot handle", *(figure.label for figure in FIGURES)],
+        ["recipe", "seeds", "cannot handle", *labels, "round trip"],
         rows,
         (
-            "Mean ± standard deviation over seeds. Models and thresholds were chosen on val.",
+            "Mean ± standard deviation over seeds; the largest error of a round trip. Models and "
+            "thresholds were chosen on val.",
             *(f"{figure.label}: {figure.meaning}." for figure in FIGURES),
         ),
     )
 
 
-def _differences(results: Sequence[Results]) -> list[Table]:
-    first, found = results[0], []
+def _differences(results: Sequence[Results]) -> Iterator[Table]:
+    first = results[0]
     for figure in FIGURES:
-        rows = []
-        for other in results[1:]:
-            seeds = [seed for seed in first.seeds if seed in other.seeds]
-            if figure.lower_is_better is None or not seeds:
-                continue
-            places = _common([*first.measurements, *other.measurements])
-            if figure.needs == "bins" and not _same_bins(first, other, places):
-                rows.append([other.name, str(len(places)), "other bins", "–", "–"])
-                continue
-            pair = [one.sums(figure, places, seeds) for one in (first, other)]
-            if pair[0] is None or pair[1] is None:
-                continue
-            gap = paired_difference(pair[0], pair[1])
-            if gap.is_clear:
-                verdict = "better" if (gap.mean < 0) == figure.lower_is_better else "worse"
-            elif gap.spread is not None and abs(gap.mean) <= gap.spread:
-                verdict = "within the spread of seeds"
-            else:
-                verdict = "undecided"
-            interval = f"{gap.low:+.{figure.digits}f} to {gap.high:+.{figure.digits}f}"
-            mean = f"{gap.mean:+.{figure.digits}f}"
-            rows.append([other.name, str(len(places)), mean, interval, verdict])
+        if figure.lower_is_better is None:
+            continue
+        rows = [row for other in results[1:] if (row := _difference(figure, first, other))]
         if rows:
             columns = ["recipe", "molecules", "difference", "95 % interval", "verdict"]
-            found.append(Table(f"{figure.label}: difference from {first.name}", columns, rows))
-    return found
+            yield Table(f"{figure.label}: difference from {first.name}", columns, rows)
+
+
+def _difference(figure: Figure, first: Results, other: Results) -> list[str] | None:
+    """Of two recipes, on the seeds and molecules that both have; None where there is nothing."""
+    seeds = [seed for seed in first.seeds if seed in other.seeds]
+    if not seeds:
+        return None
+    places = common_places([first, other])
+    if figure.own_bins and not _same_bins(first, other, places):
+        return [other.name, str(len(places)), "other bins", "–", "–"]
+    ours, theirs = (one.sums(figure, places, seeds) for one in (first, other))
+    if ours is None or theirs is None:
+        return None
+    gap = paired_difference(ours, theirs)
+    if gap.is_clear:
+        verdict = "better" if (gap.mean < 0) == figure.lower_is_better else "worse"
+    elif gap.spread is not None and abs(gap.mean) <= gap.spread:
+        verdict = "within the spread of seeds"
+    else:
+        verdict = "undecided"
+    mean, low, high = (f"{value:+.{_DIGITS}f}" for value in (gap.mean, gap.low, gap.high))
+    return [other.name, str(len(places)), mean, f"{low} to {high}", verdict]
 
 
 def _same_bins(one: Results, other: Results, places: list[int]) -> bool:
@@ -169,14 +123,128 @@ def _cost(results: Sequence[Results]) -> Table:
     for result in results:
         memory = [cost.peak_memory_mib for cost in result.costs if cost.peak_memory_mib is not None]
         speed = np.array([one.molecules_per_second for one in result.measurements])
-        times = ([getattr(c, name) for c in result.costs] for name in ("seconds", "cpu_seconds"))
-        cells = [*(_spread(np.array(some), 1) for some in times), _spread(speed, 0)]
-        rows.append([result.name, *cells, fixed(max(memory), 0) if memory else "–"])
-    columns = ["recipe", "training/s", "processor/s", "molecules/s", "peak memory/MiB"]
-    return Table("Cost", columns, rows)
+        seconds = np.array([cost.seconds for cost in result.costs])
+        cpu_seconds = np.array([cost.cpu_seconds for cost in result.costs])
+        rows.append(
+            [
+                result.name,
+                str(result.contender.parameters),
+                _numbers(header["training"]["train_molecules"] for header in result.headers),
+                _spread(seconds, 1),
+                _spread(cpu_seconds, 1),
+                _spread(speed, 0),
+                fixed(max(memory), 0) if memory else "–",
+            ]
+        )
+    columns = ["recipe", "parameters", "molecules", "training/s", "processor/s"]
+    return Table(
+        "Cost",
+        [*columns, "predicted/s", "peak memory/MiB"],
+        rows,
+        (
+            "Parameters of the whole model; molecules that it learned from; time of all epochs, "
+            "without preparation and validation, and the same in time of the processor; "
+            "molecules predicted in a second, from SMILES.",
+        ),
+    )
 
 
 def _spread(values: FloatArray, digits: int) -> str:
     if len(values) < 2:
         return fixed(float(values.mean()), digits)
     return f"{fixed(float(values.mean()), digits)} ± {fixed(float(values.std(ddof=1)), digits)}"
+
+
+def _numbers(values: Iterator[int]) -> str:
+    low, *rest = sorted(set(values))
+    return f"{low} to {rest[-1]}" if rest else str(low)
+
+
+# --- notes
+
+
+def _notes(
+    plan: ComparisonPlan, results: Sequence[Results], failures: Mapping[Run, str]
+) -> Iterator[str]:
+    first = plan.contenders[0]
+    for other in plan.contenders[1:]:
+        changes = [
+            f"{name} {_choice(ours)} → {_choice(theirs)}"
+            for name, (ours, theirs) in differing_choices(first, other).items()
+        ]
+        yield f"{other.name} beside {first.name}: {', '.join(changes) or 'the same choices'}."
+    for (name, seed), reason in failures.items():
+        yield f"{name}, seed {seed} failed: {reason}"
+    if results[0].name != first.name:
+        yield f"No training of {first.name} is finished: differences are from {results[0].name}."
+    for result in results:
+        one = result.measurements[0]
+        if one.first_left_out:
+            yield (
+                f"{result.name} cannot handle {one.in_split - len(one.places)} of {one.in_split} "
+                f"molecules of {plan.split}, the first: {one.first_left_out}."
+            )
+    yield from _cautions(plan, results)
+    yield from _provenance(results)
+
+
+def _cautions(plan: ComparisonPlan, results: Sequence[Results]) -> Iterator[str]:
+    if plan.split == "val":
+        yield (
+            "On val, which also chose each model's epoch and its thresholds: figures are better "
+            "than on new molecules."
+        )
+    else:
+        yield (
+            "On test: whoever now chooses a recipe by these figures has used up test for it. To "
+            "choose, compare on val."
+        )
+    fewest = min(len(result.seeds) for result in results)
+    if fewest == 1:
+        yield (
+            "With one seed the spread over seeds is unknown: no difference can be called clear, "
+            "and intervals are those of the molecules alone."
+        )
+    elif fewest < _TRUSTED_SEEDS:
+        yield (
+            f"With {fewest} seeds the spread over seeds is hardly known, and intervals are wide: "
+            f"{_TRUSTED_SEEDS} or more tell more."
+        )
+    learned = {
+        result.name: header["training"]["train_molecules"]
+        for result in results
+        for header in result.headers
+    }
+    if len(set(learned.values())) > 1:
+        texts = ", ".join(f"{name} {count}" for name, count in learned.items())
+        yield f"The recipes learned from different numbers of molecules: {texts}."
+
+
+def _provenance(results: Sequence[Results]) -> Iterator[str]:
+    """Versions and devices; several of one kind make trainings differ for another reason."""
+    headers = [header for result in results for header in result.headers]
+    costs = [cost for result in results for cost in result.costs]
+    versions = [
+        *(
+            f"nmrtk {name}"
+            for name in dict.fromkeys(header["versions"]["nmrtk"] for header in headers)
+        ),
+        *(
+            f"torch {name}"
+            for name in dict.fromkeys(header["versions"]["torch"] for header in headers)
+        ),
+    ]
+    parts: dict[str, None] = {}
+    for header in headers:
+        parts |= dict.fromkeys(header["versions"]["parts"].values())
+    yield f"Trained with {', '.join([*versions, *parts])}."
+    if len(versions) > 2:
+        yield "Not all with the same versions: a difference may come from there."
+    devices = dict.fromkeys(f"{cost.device}, {cost.threads} threads" for cost in costs)
+    yield f"Device: {'; '.join(devices)}."
+    if len(devices) > 1:
+        yield "Not all on the same device with the same threads: times cannot be compared."
+
+
+def _choice(value: Any) -> str:
+    return "unsaid" if value is None else str(value)

@@ -21,12 +21,12 @@ import torch
 
 import nmrtk
 from nmrtk.atomic import write_bytes
-from nmrtk.checkpoint import load_model
+from nmrtk.checkpoint import MODEL_FILE, load_model, load_tensors
 from nmrtk.comparison.measurement import Measurement, measure
-from nmrtk.errors import CheckpointError, NmrtkError
+from nmrtk.errors import CheckpointError, NmrtkError, UsageError
 from nmrtk.fabric import launch_fabric
-from nmrtk.recipe import Part, Recipe
-from nmrtk.run_folder import STATE_FILE, Row
+from nmrtk.recipe import Part, Recipe, make_recipe
+from nmrtk.run_folder import STATE_FILE, DataReference, Row
 from nmrtk.training import Outcome, resume_training, start_training
 
 COST_FILE = "cost.json"
@@ -58,7 +58,7 @@ class Task:
     """
 
     recipe: Recipe
-    data: Path
+    data: DataReference
     run: Path
     split: str
     codec: Part
@@ -116,7 +116,14 @@ def measurement_file(run: Path, split: str) -> Path:
 
 
 def is_done(task: Task) -> bool:
-    """Whether a task was finished before; a damaged measurement is made again."""
+    """Whether a task was finished before; a damaged measurement is made again.
+
+    Raises:
+        UsageError: the model that is there came from another recipe or data set.
+        CheckpointError: it is damaged.
+    """
+    if (task.run / MODEL_FILE).is_file():
+        _require_own_model(task)
     if not (task.run / COST_FILE).is_file():
         return False
     try:
@@ -124,6 +131,21 @@ def is_done(task: Task) -> bool:
     except CheckpointError:
         return False
     return measured.common_codec == task.codec.model_dump()
+
+
+def _require_own_model(task: Task) -> None:
+    path = task.run / MODEL_FILE
+    remedy = f"remove {task.run} to train anew, or choose another folder with -o"
+    try:
+        _, header = load_tensors(path)
+        trained_on = header["training"]["data"]["sha256"]
+        recipe = make_recipe(header["recipe"], str(path))
+    except (CheckpointError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{error}; or {remedy}") from error
+    if trained_on != task.data.sha256:
+        raise UsageError(f"{path} was trained on another data set than {task.data.path}: {remedy}")
+    if recipe != task.recipe:
+        raise UsageError(f"{path} was trained by another recipe: {remedy}")
 
 
 def work(task: Task, connection: Connection) -> None:
@@ -138,7 +160,7 @@ def work(task: Task, connection: Connection) -> None:
             reporter.send("interrupted", 0.0, "")
             return
         loaded = load_model(task.run)
-        measure(loaded, task.data, task.split, task.codec, reporter.measuring).save(
+        measure(loaded, Path(task.data.path), task.split, task.codec, reporter.measuring).save(
             task.measurement_file
         )
     except NmrtkError as error:
@@ -154,9 +176,9 @@ def work(task: Task, connection: Connection) -> None:
 def _train(task: Task, reporter: _Reporter) -> Outcome:
     fabric = launch_fabric(1, task.accelerator)
     if (task.run / STATE_FILE).is_file():
-        outcome = resume_training(task.run, fabric, reporter, task.data)
+        outcome = resume_training(task.run, fabric, reporter, Path(task.data.path))
     else:
-        outcome = start_training(task.recipe, task.data, task.run, fabric, reporter)
+        outcome = start_training(task.recipe, Path(task.data.path), task.run, fabric, reporter)
     if not outcome.interrupted:
         history = outcome.progress.history
         cost = TrainingCost(

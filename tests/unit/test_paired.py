@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmrtk.comparison.paired import Sums, paired_difference
-from nmrtk.comparison.runs import Remaining
 
 
 def sums(values):
@@ -39,13 +38,3 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
         found = paired_difference(sums(np.zeros((3, 60))), sums(gap), draws=300)
         held += found.low <= 0.5 <= found.high
     assert 0.91 <= held / 300 <= 0.99
-
-
-def test_remaining_time_follows_what_each_recipe_took():
-    times = iter([0.0, 10.0, 10.0, 30.0, 30.0])
-    clock = Remaining(["a", "b", "a", "b"], lambda: next(times))
-    clock.begin("a")
-    clock.end(counts=True)
-    clock.begin("b")
-    clock.end(counts=True)
-    assert clock.seconds() == 30.0
