@@ -78,7 +78,7 @@ def compare(
     if outcome.interrupted:
         click.echo("Stopped. The same command goes on.", err=True)
         raise SystemExit(EXIT_INTERRUPTED)
-    results = read_results(plan)
+    results = read_results(plan, outcome.failures)
     report = make_report(plan, results, outcome.failures)
     rows = result_rows(plan, results)
     write_bytes(output / "report.md", report.to_markdown().encode())

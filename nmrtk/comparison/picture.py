@@ -44,7 +44,8 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     from matplotlib.figure import Figure
 
     titles = {
-        figure.name: f"{figure.label}\n{_BETTER[figure.lower_is_better]}"
+        figure.name: f"{figure.label}{', own bins' if figure.own_bins else ''}\n"
+        f"{_BETTER[figure.lower_is_better]}"
         for figure in FIGURES
         if figure.lower_is_better is not None
     }

@@ -182,7 +182,7 @@ def _notes(
         if one.first_left_out:
             yield (
                 f"{result.name} cannot handle {one.in_split - len(one.places)} of {one.in_split} "
-                f"molecules of {plan.split}, the first: {one.first_left_out}."
+                f"molecules of {plan.split}, the first: {one.first_left_out.rstrip('.')}."
             )
     yield from _cautions(plan, results)
     yield from _provenance(results)

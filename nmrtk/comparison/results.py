@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
@@ -18,6 +18,7 @@ from nmrtk.comparison.figures import FIGURES, Figure
 from nmrtk.comparison.measurement import Measurement
 from nmrtk.comparison.paired import Sums
 from nmrtk.comparison.plan import ComparisonPlan, Contender
+from nmrtk.comparison.runs import Run
 from nmrtk.comparison.worker import TrainingCost, measurement_file
 from nmrtk.errors import CheckpointError, UsageError
 
@@ -59,8 +60,12 @@ class Results:
         return Sums(np.stack(above), np.stack(below))
 
 
-def read_results(plan: ComparisonPlan) -> list[Results]:
+def read_results(plan: ComparisonPlan, failures: Collection[Run]) -> list[Results]:
     """Of every recipe with a finished training.
+
+    Args:
+        plan: what was trained and measured.
+        failures: all but these.
 
     Raises:
         UsageError: there is no molecule that all can represent.
@@ -68,8 +73,11 @@ def read_results(plan: ComparisonPlan) -> list[Results]:
     """
     found = []
     for contender in plan.contenders:
-        runs = {seed: plan.run_folder(contender, seed) for seed in range(plan.seeds)}
-        done = {s: run for s, run in runs.items() if measurement_file(run, plan.split).is_file()}
+        done = {
+            seed: plan.run_folder(contender, seed)
+            for seed in range(plan.seeds)
+            if (contender.name, seed) not in failures
+        }
         if done:
             found.append(
                 Results(
