@@ -222,25 +222,17 @@ def _cautions(plan: ComparisonPlan, results: Sequence[Results]) -> Iterator[str]
 
 def _provenance(results: Sequence[Results]) -> Iterator[str]:
     """Versions and devices; several of one kind make trainings differ for another reason."""
-    headers = [header for result in results for header in result.headers]
+    made_with = [header["versions"] for result in results for header in result.headers]
     costs = [cost for result in results for cost in result.costs]
-    versions = [
-        *(
-            f"nmrtk {name}"
-            for name in dict.fromkeys(header["versions"]["nmrtk"] for header in headers)
-        ),
-        *(
-            f"torch {name}"
-            for name in dict.fromkeys(header["versions"]["torch"] for header in headers)
-        ),
-    ]
-    parts: dict[str, None] = {}
-    for header in headers:
-        parts |= dict.fromkeys(header["versions"]["parts"].values())
-    yield f"Trained with {', '.join([*versions, *parts])}."
-    if len(versions) > 2:
+    programs = dict.fromkeys(
+        f"{name} {one[name]}" for name in ("nmrtk", "torch") for one in made_with
+    )
+    plugins = dict.fromkeys(owner for one in made_with for owner in one["parts"].values())
+    versions = [*programs, *plugins]
+    yield f"Trained with {', '.join(versions)}."
+    if len({version.rpartition(" ")[0] for version in versions}) < len(versions):
         yield "Not all with the same versions: a difference may come from there."
-    devices = dict.fromkeys(f"{cost.device}, {cost.threads} threads" for cost in costs)
+    devices = dict.fromkeys(f"{cost.device}, threads: {cost.threads}" for cost in costs)
     yield f"Device: {'; '.join(devices)}."
     if len(devices) > 1:
         yield "Not all on the same device with the same threads: times cannot be compared."
