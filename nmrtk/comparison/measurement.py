@@ -225,7 +225,7 @@ def _f1_parts(predicted: BoolArray, observed: BoolArray) -> tuple[FloatArray, Fl
 
 
 def _hash(bins: BoolArray) -> int:
-    digest = hashlib.sha256(bytes([*len(bins).to_bytes(4, "big"), *np.packbits(bins).tobytes()]))
+    digest = hashlib.sha256(f"{len(bins)} bins".encode() + np.packbits(bins).tobytes())
     return int.from_bytes(digest.digest()[:8], "big", signed=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COST = {"cpu_seconds": "processor time/s", "parameters": "parameters"}
+_COST = {"cpu_seconds": ("processor time/s", 1.0), "parameters": ("parameters/million", 1e-6)}
 _BETTER = {True: "lower is better", False: "higher is better"}
 _FIRST, _OTHER = "#c0392b", "#1f6fb2"
-_WIDTH, _ROW, _AROUND = 2.6, 0.32, 1.1
+_COLUMNS = 4
+_WIDTH, _ROW, _AROUND = 2.4, 0.26, 0.9
 """Width of a panel, height of a recipe and of what stands above and below, in inches."""
 
 _DPI = 150
@@ -43,24 +45,38 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    titles = {
-        figure.name: f"{figure.label}{', own bins' if figure.own_bins else ''}\n"
-        f"{_BETTER[figure.lower_is_better]}"
+    panels = {
+        figure.name: (
+            f"{figure.label}{', own bins' if figure.own_bins else ''}\n"
+            f"{_BETTER[figure.lower_is_better]}",
+            1.0,
+        )
         for figure in FIGURES
         if figure.lower_is_better is not None
     }
-    titles |= {name: f"{label}\n" for name, label in _COST.items()}
-    shown = [name for name in titles if any(row[name] is not None for row in rows)]
+    panels |= _COST
+    shown = [name for name in panels if any(row[name] is not None for row in rows)]
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
-    figure = Figure(
-        figsize=(_WIDTH * (len(shown) + 0.5), _ROW * len(recipes) + _AROUND), layout="constrained"
-    )
-    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    for axes, name in zip(panels, shown, strict=True):
-        _draw_panel(axes, name, recipes, rows)
-        axes.set_title(titles[name], fontsize=9)
-    panels[0].set_yticks(range(len(recipes)), recipes)
-    panels[0].set_ylim(len(recipes) - 0.5, -0.5)
+    lines = math.ceil(len(shown) / _COLUMNS)
+    height = lines * (_ROW * len(recipes) + _AROUND)
+    figure = Figure(figsize=(_WIDTH * (_COLUMNS + 0.5), height), layout="constrained")
+    places = figure.subplots(lines, _COLUMNS, sharey=True, squeeze=False).flat
+    for axes, name in zip(places, shown, strict=False):
+        title, scale = panels[name]
+        values = {
+            recipe: [
+                row[name] * scale
+                for row in rows
+                if row["recipe"] == recipe and row[name] is not None
+            ]
+            for recipe in recipes
+        }
+        _draw_panel(axes, values)
+        axes.set_title(title, fontsize=9)
+    for axes in figure.axes[len(shown) :]:
+        axes.remove()
+    figure.axes[0].set_yticks(range(len(recipes)), recipes)
+    figure.axes[0].set_ylim(len(recipes) - 0.5, -0.5)
     return figure
 
 
@@ -80,16 +96,14 @@ def save_picture(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         draw(rows).savefig(temporary, format=kind, dpi=_DPI, metadata=metadata)
 
 
-def _draw_panel(
-    axes: Axes, name: str, recipes: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    for place, recipe in enumerate(recipes):
-        values = [row[name] for row in rows if row["recipe"] == recipe and row[name] is not None]
-        if not values:
+def _draw_panel(axes: Axes, values: Mapping[str, Sequence[float]]) -> None:
+    """Values of each recipe, from top to bottom."""
+    for place, some in enumerate(values.values()):
+        if not some:
             continue
-        mean = sum(values) / len(values)
+        mean = sum(some) / len(some)
         colour = _OTHER if place else _FIRST
-        axes.plot(values, [place] * len(values), "o", color=colour, markersize=4, alpha=0.6)
+        axes.plot(some, [place] * len(some), "o", color=colour, markersize=4, alpha=0.6)
         axes.plot([mean, mean], [place - 0.28, place + 0.28], color=colour, linewidth=1.8)
         if place == 0:
             axes.axvline(mean, color=_FIRST, linewidth=0.6, linestyle=":")

@@ -165,5 +165,5 @@ def test_the_picture_has_a_panel_for_every_figure_that_a_recipe_has():
     titles = [axes.get_title() for axes in panels]
     assert not any(title.startswith(("MAE/ppm", "F1 of the lines")) for title in titles)
     assert titles[0] == "MAE over molecule/ppm\nlower is better"
-    assert titles[-1] == "parameters\n"
+    assert titles[-1] == "parameters/million"
     assert [tick.get_text() for tick in panels[0].get_yticklabels()] == ["one", "other"]
