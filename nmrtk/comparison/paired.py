@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmrtk.scoring import BoolArray, FloatArray
+from nmrtk.scoring import FloatArray
 
 CONFIDENCE = 0.95
 DRAWS = 4000
@@ -36,10 +36,6 @@ class Sums:
     def weighted(self, weights: FloatArray) -> FloatArray:
         """The figure (D, S) with every molecule counted as often as weights (D, M) say."""
         return self._ratio(weights @ self.above.T, weights @ self.below.T)
-
-    def only(self, molecules: BoolArray) -> Sums:
-        """Of some of the molecules (M,)."""
-        return Sums(self.above[:, molecules], self.below[:, molecules])
 
     @staticmethod
     def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:
