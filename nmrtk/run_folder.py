@@ -58,6 +58,7 @@ class Progress:
         best_epoch: when it was reached, counted from 1.
         sums: of the terms over the molecules of the running epoch.
         seconds: spent in training the running epoch.
+        cpu_seconds: the same in time of the processor, all threads of the first process.
         history: rows of the metrics file.
     """
 
@@ -68,6 +69,7 @@ class Progress:
     best_epoch: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
 
 
@@ -155,7 +157,9 @@ def write_metrics(run: Path, history: list[Row]) -> None:
         DataError: it cannot be written.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]))
+    # A training that an older nmrtk began has fewer columns in its first rows.
+    columns = list(dict.fromkeys(name for row in history for name in row))
+    writer = csv.DictWriter(text, fieldnames=columns)
     writer.writeheader()
     writer.writerows(history)
     write_bytes(run / METRICS_FILE, text.getvalue().encode())

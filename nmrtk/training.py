@@ -265,12 +265,14 @@ class _Training:
         batches = order.split(choice.batch_size)
         module.train()
         started, before = time.monotonic(), progress.seconds
+        cpu_started, cpu_before = time.process_time(), progress.cpu_seconds
         while progress.batch < len(batches):
             indices = batches[progress.batch].tolist()
             loss = self._step(module, indices, progress.step, len(batches) * choice.epochs)
             progress.batch += 1
             progress.step += 1
             progress.seconds = before + time.monotonic() - started
+            progress.cpu_seconds = cpu_before + time.process_time() - cpu_started
             self.listener.step(progress.epoch + 1, progress.batch, len(batches), loss)
             if self._stop_requested():
                 return False
@@ -345,10 +347,11 @@ class _Training:
         progress = self.progress
         sums = self._reduce(progress.sums)
         row: Row = {"epoch": progress.epoch + 1, "seconds": round(progress.seconds, 3)}
+        row["cpu_seconds"] = round(progress.cpu_seconds, 3)
         row |= {name: sums[name] / len(self.train) for name in sorted(sums)}
         row |= self._validate()
         progress.epoch += 1
-        progress.batch, progress.seconds, progress.sums = 0, 0.0, {}
+        progress.batch, progress.seconds, progress.cpu_seconds, progress.sums = 0, 0.0, 0.0, {}
         progress.history.append(row)
         best = row["val_loss"] < progress.best_loss
         if best:

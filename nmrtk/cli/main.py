@@ -16,6 +16,7 @@ COMMANDS = {
     "data": "nmrtk.cli.data:data",
     "train": "nmrtk.cli.train:train",
     "evaluate": "nmrtk.cli.evaluate:evaluate",
+    "compare": "nmrtk.cli.compare:compare",
     "predict": "nmrtk.cli.predict:predict",
     "elucidate": "nmrtk.cli.elucidate:elucidate",
     "library": "nmrtk.cli.library:library",

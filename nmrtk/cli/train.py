@@ -72,6 +72,7 @@ def train(
     import torch
 
     from nmrtk.cli.training_display import TrainingDisplay
+    from nmrtk.fabric import launch_fabric
     from nmrtk.training import Outcome, resume_training, start_training
 
     def start(fabric: Fabric, display: TrainingDisplay) -> Outcome:
@@ -84,7 +85,7 @@ def train(
     run = resume or output or Path()
     if threads is not None:
         torch.set_num_threads(threads)
-    fabric = _launch(devices, accelerator)
+    fabric = launch_fabric(devices, accelerator)
     with TrainingDisplay(run, enabled=fabric.is_global_zero) as display:
         outcome = start(fabric, display)
     if not fabric.is_global_zero:
@@ -126,18 +127,3 @@ def _recipe(path: Path | None, choices: dict[str, Any]) -> Recipe:
             raise UsageError(f"--set {key}: write TABLE.NAME=VALUE, such as training.batch_size=64")
         changes.setdefault(table, {})[name] = value
     return make_recipe(merge(tables, changes), source)
-
-
-def _launch(devices: int, accelerator: str) -> Fabric:
-    from lightning_fabric import Fabric
-
-    from nmrtk.errors import UsageError
-
-    try:
-        fabric = Fabric(
-            accelerator=accelerator, devices=devices, strategy="ddp" if devices > 1 else "auto"
-        )
-    except (ValueError, RuntimeError) as error:
-        raise UsageError(f"--accelerator {accelerator} --devices {devices}: {error}") from error
-    fabric.launch()
-    return fabric

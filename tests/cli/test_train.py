@@ -21,7 +21,7 @@ def nmrtk(*arguments, code=0):
     return result
 
 
-def metrics(run: Path, *, without=("seconds",)):
+def metrics(run: Path, *, without=("seconds", "cpu_seconds")):
     with (run / "metrics.csv").open() as file:
         return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(file)]
 

@@ -1,0 +1,1 @@
+"""Comparing recipes: each is trained with several seeds, and measured on the same molecules."""
