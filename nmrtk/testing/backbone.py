@@ -19,8 +19,9 @@ _ROWS = 6
 _CONDITION = 5
 # The Jacobian takes two rows a feature.
 _JACOBIAN_WIDTH = 256
-# What exactness must survive: weights so much larger than those that were drawn.
-_HOSTILE = (3.0, 1e6)
+# What exactness must survive: weights so much larger than those that were drawn, of both signs,
+# and of one, which makes sums as large as they get.
+_HOSTILE = ((3.0, False), (1e6, False), (1e6, True))
 # Steps and errors of slopes by central differences in float64.
 _STEP = 1e-6
 _SLOPE = 1e-5
@@ -155,19 +156,23 @@ def _check_lattice(report: Report, backbone: InvertibleBackbone, name: str) -> N
     if not backbone.on_lattice:
         report.skip(f"exact round trip, {name}", "on_lattice is False")
         return
-    for factor in _HOSTILE:
+    for factor, one_sign in _HOSTILE:
         for dtype in (torch.float32, torch.float64):
             # Weights that a float32 model can have.
             hostile = copy.deepcopy(backbone).float()
             with torch.no_grad():
                 for parameter in hostile.parameters():
                     parameter.mul_(factor)
+                    if one_sign:
+                        parameter.abs_()
             hostile.to(dtype)
             features, condition = _inputs(backbone)
             features = 10 * features.to(dtype)
             condition = None if condition is None else condition.to(dtype)
             with torch.no_grad():
-                rounded = hostile.inverse(hostile(features, condition), condition)
+                # By the mild weights: hostile ones could round to points that suit themselves.
+                mild = copy.deepcopy(backbone).to(dtype)
+                rounded = mild.inverse(mild(features, condition), condition)
                 outputs = hostile(rounded, condition)
                 single = [
                     hostile.inverse(
@@ -176,7 +181,8 @@ def _check_lattice(report: Report, backbone: InvertibleBackbone, name: str) -> N
                     )
                     for row in range(len(outputs))
                 ]
-            what = f"{name}, weights by {factor:g}, {dtype}"
+            sign = " without sign" if one_sign else ""
+            what = f"{name}, weights by {factor:g}{sign}, {dtype}"
             report.require(
                 f"exact round trip, {what}",
                 torch.equal(torch.cat(single), rounded)
