@@ -171,6 +171,48 @@ class CouplingBackbone(InvertibleBackbone):
         return self(features, condition), self.scale.sum().expand(len(features))
 
 
+class LatticeBackbone(InvertibleBackbone):
+    """Additive coupling on multiples of 2^-16, or 2^-36 for float64, that end at 128."""
+
+    has_log_det = True
+    conditioned = False
+    on_lattice = True
+
+    def __init__(self, width: int, code_width: int, condition_width: int) -> None:
+        super().__init__(width, code_width, condition_width)
+        self.left = nn.Parameter(torch.zeros(width // 2))
+        self.right = nn.Parameter(torch.zeros(width // 2))
+
+    def round(self, values: Tensor, dtype: torch.dtype) -> Tensor:
+        fine = 2.0**16 if dtype == torch.float32 else 2.0**36
+        return values + ((values * fine).round() / fine - values).detach()
+
+    def wrap(self, values: Tensor) -> Tensor:
+        return values - 256 * torch.floor((values + 128) / 256).detach()
+
+    def move(self, gain: Tensor, half: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.wrap(self.round(gain * half, dtype))
+
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        values, dtype = features.double(), features.dtype
+        first, second = self.wrap(self.round(values, dtype)).chunk(2, dim=1)
+        second = self.wrap(second + self.move(self.left, first, dtype))
+        first = self.wrap(first + self.move(self.right, second, dtype))
+        return torch.cat([first, second], dim=1).to(dtype)
+
+    def inverse(self, outputs: Tensor, condition: Tensor | None = None) -> Tensor:
+        values, dtype = outputs.double(), outputs.dtype
+        first, second = self.wrap(self.round(values, dtype)).chunk(2, dim=1)
+        first = self.wrap(first - self.move(self.right, second, dtype))
+        second = self.wrap(second - self.move(self.left, first, dtype))
+        return torch.cat([first, second], dim=1).to(dtype)
+
+    def forward_with_log_det(
+        self, features: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self(features, condition), features.new_zeros(len(features))
+
+
 class SiteCountBaseline(Baseline):
     """Every bin as often as in training; lines in a row."""
 

@@ -116,7 +116,8 @@ class ExactBackbone(InvertibleBackbone):
                 read = state[:, source]
                 if condition is not None:
                     read = torch.cat([read, condition.double()], dim=1)
-                moved = state[:, target] + sign * net(read)
+                # Wrapped before it is added too: float64 has no bits for a sum of any size.
+                moved = state[:, target] + sign * _wrapped(net(read))
                 state = state.index_copy(1, target, _wrapped(moved))
         return state.to(values.dtype)
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from right_components import (
     CouplingBackbone,
+    LatticeBackbone,
 )
 from torch import Tensor, nn
 
@@ -93,6 +94,25 @@ class LatticeClaimed(CouplingBackbone):
     on_lattice = True
 
 
+class LatticeOutgrown(LatticeBackbone):
+    """Adds numbers so large that float64 has no bits left for the fine digits."""
+
+    def move(self, gain: Tensor, half: Tensor, dtype: torch.dtype) -> Tensor:
+        return self.round(gain * half, dtype)
+
+
+class LatticeGradientHalved(LatticeBackbone):
+    def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        return HalfGradient.apply(super().forward(features, condition))  # type: ignore[no-any-return]
+
+
+class LatticeStretched(LatticeBackbone):
+    def forward_with_log_det(
+        self, features: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self(features, condition), features.new_ones(len(features))
+
+
 class BackboneStateLost(CouplingBackbone):
     made = 0
 
@@ -119,6 +139,9 @@ WRONG_BACKBONES = {
     InverseForgetsScale: "inverse(forward(x)) - x, plain, perturbed, torch.float32",
     SinglePrecision: "inverse(forward(x)) - x, plain, untrained, torch.float64",
     LatticeClaimed: "exact round trip, plain",
+    LatticeOutgrown: "exact round trip, plain, weights by 1e+06, torch.float64",
+    LatticeGradientHalved: "gradients of forward against central differences",
+    LatticeStretched: "log-determinant, plain: found values up to 1",
     NormInside: "forward of rows by 2 and in a batch",
     DropoutInside: "forward of rows by 2 and in a batch, plain, training mode",
     OtherInTraining: "training and evaluation mode",
