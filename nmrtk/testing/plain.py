@@ -82,7 +82,9 @@ class PlainBackbone(InvertibleBackbone):
 
 
 class PlainCodec(BinsCodec):
-    """Bins of equal width, occupied or not: 44 of 5 ppm from 0 unless given."""
+    """Bins of equal width, occupied or not: for 13C 44 of 5 ppm from 0, for other nuclei from `low`
+    to `high`, at least one of which must be given.
+    """
 
 
 def plain_query() -> Query:
