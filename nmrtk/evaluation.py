@@ -199,7 +199,10 @@ def evaluate(
         lines = None
         if predictions:
             groups = _groups(cohort.molecules, material.known)
-            lines = evaluate_lines(model.nucleus, cohort.examples, predictions, assigned, groups)
+            lines = evaluate_lines(
+                *(model.nucleus, cohort.examples, predictions, assigned, groups),
+                unit=model.codec.unit,
+            )
     with clock.stage("round trips") as report:
         reversibility = evaluate_reversibility(model, forward, plan.seed, report)
     with clock.stage("free part"):
