@@ -299,6 +299,8 @@ class Baseline(ABC):
 
     predicts_lines: ClassVar[bool] = False
     """Whether `predict_spectra` works."""
+    learns_atoms: ClassVar[bool] = False
+    """Whether assigned lines, where a data set of them is given, are better to learn from."""
 
     def __init__(self, codec: SpectrumCodec) -> None:
         self.codec = codec
@@ -312,7 +314,7 @@ class Baseline(ABC):
         """Scores (B, N) in 0..1 that each bin of the codec holds a line."""
 
     def predict_spectra(self, molecules: Sequence[Molecule]) -> list[Spectrum]:
-        """Spectra with one line a site."""
+        """Spectra with one line a site. Its atom and its sigma may be left open, by all lines."""
         raise UsageError(f"{type(self).__name__} predicts no lines")
 
 
