@@ -355,7 +355,7 @@ def _recognize(name: str, path: Path, head: bytes) -> str:
     note = f". Readers that do not work: {'; '.join(broken)}" if broken else ""
     raise UsageError(
         f"the format of {name} is not recognized. Choose one with --format NAME: "
-        f"{', '.join(known) or 'no reader is installed (pip install nmrtk-formats)'}{note}"
+        f"{', '.join(known) or 'no reader is installed: `nmrtk plugins` shows what is'}{note}"
     )
 
 
