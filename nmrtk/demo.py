@@ -150,7 +150,9 @@ def _predict(loaded: LoadedModel, examples: list[Example]) -> list[Spectrum]:
 
 def _look_up(loaded: LoadedModel, example: Example, library: Library) -> Elucidation:
     query = Query(example.id, example.spectrum, library=library, top=SHOWN_BACKWARD)
-    return elucidate(loaded, query, {DEFAULT_GENERATOR: build("candidate_generators", DEFAULT_GENERATOR)})
+    return elucidate(
+        loaded, query, {DEFAULT_GENERATOR: build("candidate_generators", DEFAULT_GENERATOR)}
+    )
 
 
 def _is_first(example: Example, answer: Elucidation) -> bool:

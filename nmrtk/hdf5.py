@@ -10,8 +10,6 @@ from typing import Any
 
 import h5py
 
-_BYTES = "B"  # as the module struct calls them
-
 
 class Sink(io.FileIO):
     """A file that takes no more after its first failure to write, and keeps that failure.
@@ -24,7 +22,7 @@ class Sink(io.FileIO):
 
     def write(self, content: Any) -> int:
         """Write all of it, or note the failure."""
-        view = memoryview(content).cast(_BYTES)
+        view = memoryview(content).cast("@B")
         written = 0
         # An interrupt too: here it would leave HDF5 half-way through a block.
         try:

@@ -17,7 +17,12 @@ from click.testing import CliRunner
 from nmrtk.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")])
+PAGES = sorted(
+    [
+        *(*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")),
+        *(*ROOT.glob("plugins/*/README.md"), *ROOT.glob("examples/*/README.md")),
+    ]
+)
 BLOCK = re.compile(r"^```(?:console|sh|bash)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SEED_DATA = "seed-hydrocarbons.csv.gz"
 EPOCHS = re.compile(r"--epochs \d+")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nmrtk.recipe import Recipe
+from nmrtk.recipe import Recipe, make_recipe, read_recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,7 +16,12 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")])
+PAGES = sorted(
+    [
+        *(*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")),
+        *(*ROOT.glob("plugins/*/README.md"), *ROOT.glob("examples/*/README.md")),
+    ]
+)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)(#[^)]*)?\)|<img [^>]*src=\"([^\"]+)\"")
 
 
@@ -32,6 +37,11 @@ def test_the_recipe_of_the_formats_page_shows_every_default():
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert tomllib.loads(block) == Recipe().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/**/*.toml")), ids=lambda p: p.name)
+def test_the_recipes_of_the_examples_are_read(path):
+    make_recipe(read_recipe(path), str(path))
 
 
 def test_every_word_of_the_glossary_is_explained_once():
