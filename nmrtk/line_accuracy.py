@@ -10,7 +10,7 @@ import numpy as np
 
 from nmrtk.calibration import COVERAGE, COVERAGE_SIGMAS
 from nmrtk.interfaces import Example
-from nmrtk.line_errors import LineErrors, atom_errors, spectra_errors
+from nmrtk.line_errors import UNKNOWN, LineErrors, atom_errors, spectra_errors
 from nmrtk.molecule_groups import (
     USUAL_ELEMENTS,
     USUAL_HEAVY_ATOMS,
@@ -267,6 +267,8 @@ def evaluate_lines(
     ]
     rows = [row for group in overall for row in by_molecule(group)]
     letters = set(found[0][1].letters.tolist())
+    if letters == {UNKNOWN}:
+        letters = set()  # the row of all molecules says the same
     for letter in sorted(letters, key=lambda one: (_LETTERS + one).index(one)):
         for name, errors in found:
             rows += _line_row(name, letter, errors, errors.letters == letter, None, unit)
