@@ -43,12 +43,14 @@ def _key(peak: Peak) -> tuple[float, float | None, str]:
 
 
 def _line(nucleus: str, ppm: float, multiplicity: str, count: int) -> str:
-    digits = _HYDROGEN_DIGITS if Nucleus.parse(nucleus).is_implicit else _DIGITS
+    of_hydrogens = Nucleus.parse(nucleus).is_implicit
+    digits = _HYDROGEN_DIGITS if of_hydrogens else _DIGITS
     shift = f"{ppm:.{digits}f}"
     notes = [_GROUPS.get(multiplicity, multiplicity)] if multiplicity else []
     if nucleus not in HYDROGEN_LETTER_NUCLEI:
         notes = [multiplicity] if multiplicity else []
-    if count > 1:
+    # Of hydrogens the lines are those of the atoms that carry them: their number is another.
+    if count > 1 and not of_hydrogens:
         notes.append(f"{count}{nucleus.lstrip('0123456789')}")
     # A minus sign, since a hyphen would be read as a range.
     shift = shift.replace("-", "\N{MINUS SIGN}")

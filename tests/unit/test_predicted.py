@@ -193,6 +193,8 @@ def peak(ppm, letter="", sigma=1.0):
         (Spectrum("13C", ()), "13C NMR: no line."),
         (Spectrum("31P", (peak(5.0), peak(5.0))), "31P NMR δ 5.0 (2P)."),
         (Spectrum("1H", (peak(7.264, "br s"),)), "1H NMR δ 7.26 (br s)."),
+        # Two atoms, but of how many hydrogens the spectrum does not say.
+        (Spectrum("1H", (peak(1.2), peak(1.2))), "1H NMR δ 1.20."),
     ],
 )
 def test_text_of_journals(spectrum, text):
