@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI
+from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI, Nucleus
 from nmrtk.spectrum import Peak, Spectrum
 
 _GROUPS = {"S": "C", "D": "CH", "T": "CH2", "Q": "CH3"}
-_DIGITS = {"1H": 2}
-_OTHER_DIGITS = 1
+_DIGITS, _HYDROGEN_DIGITS = 1, 2
 
 
 def acs_text(spectrum: Spectrum) -> str:
@@ -44,11 +43,14 @@ def _key(peak: Peak) -> tuple[float, float | None, str]:
 
 
 def _line(nucleus: str, ppm: float, multiplicity: str, count: int) -> str:
-    shift = f"{ppm:.{_DIGITS.get(nucleus, _OTHER_DIGITS)}f}"
+    of_hydrogens = Nucleus.parse(nucleus).is_implicit
+    digits = _HYDROGEN_DIGITS if of_hydrogens else _DIGITS
+    shift = f"{ppm:.{digits}f}"
     notes = [_GROUPS.get(multiplicity, multiplicity)] if multiplicity else []
     if nucleus not in HYDROGEN_LETTER_NUCLEI:
         notes = [multiplicity] if multiplicity else []
-    if count > 1:
+    # Of hydrogens the lines are those of the atoms that carry them: their number is another.
+    if count > 1 and not of_hydrogens:
         notes.append(f"{count}{nucleus.lstrip('0123456789')}")
     # A minus sign, since a hyphen would be read as a range.
     shift = shift.replace("-", "\N{MINUS SIGN}")

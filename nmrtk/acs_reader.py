@@ -52,6 +52,7 @@ _BRACKET = re.compile(r"\s*[(\[]([^()\[\]]*(?:\([^()]*\)[^()\[\]]*)*)[)\]]")
 _COUNTED = re.compile(r"(\d+)\s*[x×*]?\s*(?P<what>[A-Za-z][A-Za-z0-9]*)?")
 _COUNT_LAST = re.compile(r"(?P<what>[A-Za-z][A-Za-z0-9]*)?\s*[x×*]\s*(\d+)")
 _COUPLING = re.compile(r"J|Hz", re.IGNORECASE)
+_CARBON_GROUPS = ("C", "CH", "CH2", "CH3")
 _GROUPS = {"CQ": "C", "QUAT": "C", "QC": "C", "CQUAT": "C"}
 
 
@@ -256,6 +257,6 @@ def _read_bracket(text: str, nucleus: str) -> tuple[int | None, str]:
             plain = "" if what == element else what
         group = _GROUPS.get(plain.upper(), plain)
         # A letter beside a coupling says how the line is split, not how many hydrogens there are.
-        if group in ("C", "CH", "CH2", "CH3") or (not coupled and len(group) == 1):
+        if group in _CARBON_GROUPS or (not coupled and len(group) == 1):
             letter = letter or clean_multiplicity(group, nucleus)
     return count, letter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,6 +20,7 @@ from nmrtk.line_score import LineScore, Match, arrays, hydrogen_counts
 from nmrtk.model import Prediction
 from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
 from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI
+from nmrtk.other_lines import OtherLines
 from nmrtk.prediction import predict_prepared, predicted_spectra, prepare_molecules
 from nmrtk.query import Query
 from nmrtk.score_settings import ScoreSettings
@@ -88,12 +89,14 @@ class CandidatePool:
         target: (K,), what the codec makes of the spectrum.
         formulas: probabilities of the formulas that the compound may have, where the formula is
             unknown and no library says what to look among.
+        others: lines of further nuclei.
     """
 
     loaded: LoadedModel
     query: Query
     target: Tensor
     formulas: Mapping[Formula, float] = field(default_factory=dict)
+    others: Sequence[OtherLines] = ()
     _lines: LineScore = field(init=False)
     _known: set[str] = field(default_factory=set)
     _pending: list[_Pending] = field(default_factory=list)
@@ -278,8 +281,8 @@ class CandidatePool:
         return scores, matches
 
     def _priors(self, prediction: Prediction, kept: list[_Pending]) -> NDArray[np.float64]:
-        """How likely structures are before any line: by the density of the free part, and by their
-        formulas.
+        """How likely structures are before any line of the model's nucleus: by the density of the
+        free part, by their formulas, and by the lines of other nuclei.
         """
         settings = self.settings
         priors = np.zeros(len(kept))
@@ -290,6 +293,9 @@ class CandidatePool:
             least = min(self.formulas.values())
             weights = [self.formulas.get(one.formula, least) for one in kept]
             priors += settings.temperature * np.log(np.maximum(weights, 1e-12))
+        for other in self.others:
+            likelihoods = other.log_likelihoods([one.molecule for one in kept])
+            priors += settings.temperature / other.temperature * likelihoods
         return priors
 
 

@@ -28,21 +28,22 @@ from nmrtk.importing import import_files
 from nmrtk.interfaces import Example
 from nmrtk.library import Library, build_library, read_library_structures
 from nmrtk.molecule import canonical_smiles, parse_smiles
-from nmrtk.nucleus import Nucleus
+from nmrtk.nucleus import DEFAULT_NUCLEUS, Nucleus
 from nmrtk.plugins import build
 from nmrtk.prediction import predicted_spectra
-from nmrtk.recipe import make_recipe
+from nmrtk.recipe import DEFAULT_BACKBONE, DEFAULT_ENCODER, make_recipe
 from nmrtk.spectrum import Spectrum
 from nmrtk.training import Listener, Outcome, start_training
 
 TABLE = "everyday_13c.csv"
 PAGE = "demo.html"
 RUN = "run"
+DEFAULT_GENERATOR = "library"
 SHOWN_FORWARD, SHOWN_BACKWARD = 8, 6
 
 RECIPE: dict[str, Any] = {
-    "encoder": {"name": "dgl-gin", "hidden_dim": 64, "layers": 4, "descriptor_dim": 64},
-    "backbone": {"name": "irevnet-flat", "depth": 4, "hidden_dim": 128},
+    "encoder": {"name": DEFAULT_ENCODER, "hidden_dim": 64, "layers": 4, "descriptor_dim": 64},
+    "backbone": {"name": DEFAULT_BACKBONE, "depth": 4, "hidden_dim": 128},
     "training": {"epochs": 60, "batch_size": 16, "patience": 60},
 }
 """Small enough for a minute or two on two cores."""
@@ -86,7 +87,7 @@ def run_demo(
     """
     started = time.monotonic()
     data, library_file, run = output / "everyday.h5", output / "library.h5", output / RUN
-    nucleus = Nucleus.parse("13C")
+    nucleus = Nucleus.parse(DEFAULT_NUCLEUS)
     with resources.as_file(resources.files("nmrtk") / "data" / TABLE) as table:
         say(f"Importing {table.name}: measured 13C lines of everyday compounds")
         report = import_files([table], data, nucleus)
@@ -149,7 +150,9 @@ def _predict(loaded: LoadedModel, examples: list[Example]) -> list[Spectrum]:
 
 def _look_up(loaded: LoadedModel, example: Example, library: Library) -> Elucidation:
     query = Query(example.id, example.spectrum, library=library, top=SHOWN_BACKWARD)
-    return elucidate(loaded, query, {"library": build("candidate_generators", "library")})
+    return elucidate(
+        loaded, query, {DEFAULT_GENERATOR: build("candidate_generators", DEFAULT_GENERATOR)}
+    )
 
 
 def _is_first(example: Example, answer: Elucidation) -> bool:

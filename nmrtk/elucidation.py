@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -19,6 +19,7 @@ from nmrtk.formula import Formula
 from nmrtk.formula_search import candidate_formulas
 from nmrtk.interfaces import CandidateGenerator
 from nmrtk.inversion import Inversion
+from nmrtk.other_lines import OtherLines
 from nmrtk.query import Query, spectrum_notes
 from nmrtk.rows import Row
 
@@ -69,6 +70,7 @@ def elucidate(
     *,
     seed: int = 0,
     require_all: bool = True,
+    others: Sequence[OtherLines] = (),
 ) -> Elucidation:
     """Find structures for a spectrum.
 
@@ -82,12 +84,21 @@ def elucidate(
         seed: of the draws.
         require_all: raise if a generator cannot serve the query, else leave it out while another
             can.
+        others: lines of further nuclei. They decide which of the candidates is right, but not
+            whether any is.
 
     Raises:
         UsageError: a generator needs something that the model or the query lacks, or no formula
             fits the lines and the mass.
         SpectrumError: the codec cannot take the spectrum.
     """
+    if others and not loaded.model.encoder.predicts_lines:
+        raise UsageError("lines of other nuclei need a model that predicts lines of atoms")
+    for other in others:
+        if other.spectrum.nucleus == query.spectrum.nucleus:
+            raise UsageError(
+                f"both spectra are of {query.spectrum.nucleus}: give the lines of another nucleus"
+            )
     start = time.monotonic()
     query = replace(query, deadline=start + query.seconds)
     target = torch.from_numpy(loaded.model.codec.encode(query.spectrum))
@@ -103,7 +114,7 @@ def elucidate(
         *(loaded.model, target, _weights(query, entries, formulas), seed),
         loaded.calibration.score,
     )
-    pool = CandidatePool(loaded, query, target, formulas if open_search else {})
+    pool = CandidatePool(loaded, query, target, formulas if open_search else {}, others)
     refusals = []
     for place, (name, generator) in enumerate(generators.items()):
         now = time.monotonic()

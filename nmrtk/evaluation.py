@@ -164,7 +164,7 @@ def evaluate(
     model, clock = loaded.model, _Clock(on_progress)
     baselines = _build_baselines(loaded, plan)
     with clock.stage("reading"):
-        learns_lines = any(baseline.predicts_lines for baseline in baselines.values())
+        learns_lines = any(baseline.learns_atoms for baseline in baselines.values())
         material = read_material(loaded, plan, learns_lines=learns_lines)
     with clock.stage("preparing") as report:
         cohort = make_cohort(model, material.chosen, plan.split, report)
@@ -199,7 +199,10 @@ def evaluate(
         lines = None
         if predictions:
             groups = _groups(cohort.molecules, material.known)
-            lines = evaluate_lines(model.nucleus, cohort.examples, predictions, assigned, groups)
+            lines = evaluate_lines(
+                *(model.nucleus, cohort.examples, predictions, assigned, groups),
+                unit=model.codec.unit,
+            )
     with clock.stage("round trips") as report:
         reversibility = evaluate_reversibility(model, forward, plan.seed, report)
     with clock.stage("free part"):
@@ -277,7 +280,7 @@ def _measure_baselines(
     competitors = []
     for name, baseline in baselines.items():
         training: Sequence[Example] = material.train
-        if baseline.predicts_lines and material.assigned_train is not None:
+        if baseline.learns_atoms and material.assigned_train is not None:
             training = material.assigned_train
         with clock.stage(f"baseline {name}"):
             competitors.append(measure_baseline(name, baseline, training, val, cohort, assigned))

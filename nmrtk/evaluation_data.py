@@ -25,7 +25,7 @@ class Plan:
         split: `train`, `val` or `test`, under the model's own rule.
         baselines: names of baselines to fit and measure beside the model.
         assigned: data set with assigned lines. Its molecules of the split show the errors at the
-            true atoms; from those of train, baselines that predict lines learn. None takes the
+            true atoms; from those of train, baselines that can use them learn. None takes the
             assigned lines of `data`.
         limit: evaluate so many molecules, chosen at random; 0 for all.
         draws: free parts for each spectrum.

@@ -15,6 +15,9 @@ from rdkit.Chem import rdMolDescriptors
 from nmrtk.errors import UsageError, shorten
 from nmrtk.molecule import Molecule
 
+CARBON, HYDROGEN = "C", "H"
+"""The symbols with which formulas begin (Hill, J. Am. Chem. Soc. 1900, 22, 478)."""
+
 DEFAULT_ELEMENTS = ("H", "C", "N", "O", "F", "Si", "P", "S", "Cl", "Br", "I", "B")
 """Elements that have a place of their own in `Formula.vector`; all others share one."""
 
@@ -130,5 +133,5 @@ class Formula:
 
 def _hill_key(counts: Mapping[str, int]) -> Callable[[tuple[str, int]], str]:
     """Hill order: carbon, hydrogen, then the alphabet; the alphabet alone without carbon."""
-    first = {"C": "\0", "H": "\1"} if "C" in counts else {}
+    first = {CARBON: "\0", HYDROGEN: "\1"} if CARBON in counts else {}
     return lambda item: first.get(item[0], item[0])

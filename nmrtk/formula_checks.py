@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nmrtk.errors import UsageError
-from nmrtk.formula import Formula
+from nmrtk.formula import HYDROGEN, Formula
 
 VALENCES = {
     "H": 1, "F": 1, "Cl": 1, "Br": 1, "I": 1, "At": 1, "Li": 1, "Na": 1, "K": 1, "Rb": 1, "Cs": 1,
@@ -54,7 +54,7 @@ def require_possible(formula: Formula) -> None:
     # The salt of a base and an acid is two structures, each with its own ends.
     pairs = min(sum(formula[s] for s in _BASES), sum(formula[s] for s in _ACIDS))
     if highest + 2 * pairs < 0:
-        most = formula["H"] + highest + 2 * pairs
+        most = formula[HYDROGEN] + highest + 2 * pairs
         raise UsageError(
             f"no structure has the formula {formula}: with its other atoms it can have at most "
             f"{max(most, 0)} hydrogens"

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rdkit import Chem
 
-from nmrtk.formula import Formula
+from nmrtk.formula import CARBON, HYDROGEN, Formula
 from nmrtk.formula_checks import VALENCES
-from nmrtk.nucleus import Nucleus
+from nmrtk.nucleus import DEFAULT_NUCLEUS
 from nmrtk.query import Query, least_hydrogens
 from nmrtk.solvents import solvent_lines
 
@@ -60,7 +60,7 @@ def candidate_formulas(query: Query) -> dict[Formula, float]:
         At most `MOST_FORMULAS`; the rest of the probability is that of all others. Empty where the
         nucleus is not 13C or nothing fits.
     """
-    if Nucleus.parse(query.spectrum.nucleus).element != "C":
+    if query.spectrum.nucleus != DEFAULT_NUCLEUS:
         return {}
     solvent = solvent_lines(query.spectrum)
     shifts = sorted(set(query.spectrum.shifts))
@@ -104,7 +104,7 @@ class _Table:
                 keep = keep[np.argpartition(-logs[keep], _MOST_ROWS)[:_MOST_ROWS]]
             counts, logs = counts[keep], logs[keep]
         shares = _log_share(statistics["unsaturation"][group])
-        valence = np.array([VALENCES[symbol] - 2 for symbol in ("C", "H", *ELEMENTS)])
+        valence = np.array([VALENCES[symbol] - 2 for symbol in (CARBON, HYDROGEN, *ELEMENTS)])
         most = counts @ valence + 2
         for bin_number, share in enumerate(shares.tolist()):
             rings = bin_number + LEAST_UNSATURATION + unsaturated // 2
@@ -136,7 +136,7 @@ class _Table:
         weights = np.exp(logs - logs.max())
         weights /= weights.sum()
         order = np.argsort(-weights, kind="stable")[:MOST_FORMULAS]
-        symbols = ("C", "H", *ELEMENTS)
+        symbols = (CARBON, HYDROGEN, *ELEMENTS)
         return {
             Formula.of_counts(dict(zip(symbols, counts[row].tolist(), strict=True))): float(
                 weights[row]
@@ -178,7 +178,7 @@ def _log_share(counts: Sequence[int]) -> NDArray[np.float64]:
 @cache
 def _masses() -> NDArray[np.float64]:
     table = Chem.GetPeriodicTable()
-    return np.array([table.GetMostCommonIsotopeMass(s) for s in ("C", "H", *ELEMENTS)])
+    return np.array([table.GetMostCommonIsotopeMass(s) for s in (CARBON, HYDROGEN, *ELEMENTS)])
 
 
 @cache

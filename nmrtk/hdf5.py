@@ -22,7 +22,7 @@ class Sink(io.FileIO):
 
     def write(self, content: Any) -> int:
         """Write all of it, or note the failure."""
-        view = memoryview(content).cast("B")
+        view = memoryview(content).cast("@B")
         written = 0
         # An interrupt too: here it would leave HDF5 half-way through a block.
         try:

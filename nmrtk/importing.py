@@ -26,8 +26,9 @@ from nmrtk.errors import (
     SpectrumError,
     UsageError,
 )
+from nmrtk.hydrogen_lines import join_hydrogens
 from nmrtk.interfaces import BadRecord, Reader, Record
-from nmrtk.molecule import inchikey
+from nmrtk.molecule import Molecule, inchikey
 from nmrtk.nucleus import Nucleus
 from nmrtk.plugins import build, components
 from nmrtk.sources import DamagedSourceError, position, read_head
@@ -255,11 +256,12 @@ class _Import:
         spectra: list[Spectrum] = []
         marks: list[bytes] = []
         problems = [_reason_and_detail(problem) for problem in record.problems]
-        for spectrum in record.spectra:
-            if spectrum.nucleus != str(self.nucleus):
+        for given in record.spectra:
+            if given.nucleus != str(self.nucleus):
                 continue
             try:
-                check_spectrum(spectrum, self.nucleus, sites)
+                check_spectrum(given, self.nucleus, sites)
+                spectrum = self._by_site(record.molecule, given)
             except SpectrumError as error:
                 problems.append(("spectrum does not fit the molecule", str(error)))
                 continue
@@ -271,6 +273,12 @@ class _Import:
                 spectra.append(spectrum)
                 marks.append(mark)
         return spectra, marks, problems
+
+    def _by_site(self, molecule: Molecule, spectrum: Spectrum) -> Spectrum:
+        """With one line a site, where sources may have several."""
+        if not self.nucleus.is_implicit:
+            return spectrum
+        return join_hydrogens(molecule, spectrum, self.nucleus)
 
     def _skip_entry(
         self, source: _Source, entry: Record | BadRecord, reason: str, detail: str
@@ -347,7 +355,7 @@ def _recognize(name: str, path: Path, head: bytes) -> str:
     note = f". Readers that do not work: {'; '.join(broken)}" if broken else ""
     raise UsageError(
         f"the format of {name} is not recognized. Choose one with --format NAME: "
-        f"{', '.join(known) or 'no reader is installed (pip install nmrtk-formats)'}{note}"
+        f"{', '.join(known) or 'no reader is installed: `nmrtk plugins` shows what is'}{note}"
     )
 
 

@@ -177,6 +177,13 @@ class SpectrumCodec(nn.Module, ABC):
         self.nucleus = nucleus
 
     @property
+    def unit(self) -> float:
+        """Difference of shifts in ppm that matters: training hardly minds those below, and
+        evaluation counts the lines within it.
+        """
+        return 1.0
+
+    @property
     @abstractmethod
     def width(self) -> int:
         """K, the length of targets and codes."""
@@ -296,6 +303,8 @@ class Baseline(ABC):
 
     predicts_lines: ClassVar[bool] = False
     """Whether `predict_spectra` works."""
+    learns_atoms: ClassVar[bool] = False
+    """Whether assigned lines, where a data set of them is given, are better to learn from."""
 
     def __init__(self, codec: SpectrumCodec) -> None:
         self.codec = codec
@@ -309,7 +318,7 @@ class Baseline(ABC):
         """Scores (B, N) in 0..1 that each bin of the codec holds a line."""
 
     def predict_spectra(self, molecules: Sequence[Molecule]) -> list[Spectrum]:
-        """Spectra with one line a site."""
+        """Spectra with one line a site. Its atom and its sigma may be left open, by all lines."""
         raise UsageError(f"{type(self).__name__} predicts no lines")
 
 

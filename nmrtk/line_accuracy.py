@@ -10,7 +10,7 @@ import numpy as np
 
 from nmrtk.calibration import COVERAGE, COVERAGE_SIGMAS
 from nmrtk.interfaces import Example
-from nmrtk.line_errors import LineErrors, atom_errors, spectra_errors
+from nmrtk.line_errors import UNKNOWN, LineErrors, atom_errors, spectra_errors
 from nmrtk.molecule_groups import (
     USUAL_ELEMENTS,
     USUAL_HEAVY_ATOMS,
@@ -111,6 +111,7 @@ class LineSection:
 
     Args:
         spectra: number of complete spectra.
+        unit: difference in ppm that matters.
         intervals: half-width in sigmas of the interval of each share.
         rows: by predictor and multiplicity, and for usual and all molecules.
         atoms: at the true atoms; empty where no line is assigned.
@@ -119,6 +120,7 @@ class LineSection:
     """
 
     spectra: int
+    unit: float
     intervals: dict[str, float]
     rows: list[LineRow]
     atoms: list[AtomRow]
@@ -135,6 +137,14 @@ class LineSection:
             tables.append(self._by_certainty())
         return tables
 
+    def _ppm(self, value: float | None) -> str:
+        """A figure in ppm, finer where small differences matter."""
+        return fixed(value, 2 if self.unit >= 1 else 3)
+
+    @property
+    def _within(self) -> list[str]:
+        return [f"≤ {self.unit:g} ppm", f"≤ {2 * self.unit:g} ppm"]
+
     def _overview(self) -> Table:
         columns = ["predictor", "of", "lines", "MAE", "MAE over molecule", "median", "RMSE"]
         rows = []
@@ -143,7 +153,7 @@ class LineSection:
             figures = [score.mae, row.mae_over_molecule, score.median, score.rmse]
             covered = score.coverage or {}
             rows.append(
-                [row.name, row.group, str(score.lines), *(fixed(value, 2) for value in figures)]
+                [row.name, row.group, str(score.lines), *(self._ppm(value) for value in figures)]
                 + [percent(score.within_1), percent(score.within_2)]
                 + [percent(covered.get(share)) for share in self.intervals]
             )
@@ -151,7 +161,7 @@ class LineSection:
         shares = [f"in {100 * float(share):g} %" for share in self.intervals]
         return Table(
             f"Lines: {self.spectra} complete spectra, errors in ppm",
-            [*columns, "≤ 1 ppm", "≤ 2 ppm", *shares],
+            [*columns, *self._within, *shares],
             rows,
             (
                 f"Usual molecules have up to {USUAL_HEAVY_ATOMS} heavy atoms, all of them "
@@ -164,13 +174,13 @@ class LineSection:
         )
 
     def _at_atoms(self) -> Table:
-        columns = ["predictor", "molecules", "lines", "MAE", "median", "RMSE", "≤ 1 ppm", "≤ 2 ppm"]
+        columns = ["predictor", "molecules", "lines", "MAE", "median", "RMSE", *self._within]
         rows = []
         for row in self.atoms:
             score = row.score
-            figures = [fixed(value, 2) for value in (score.mae, score.median, score.rmse)]
+            figures = [self._ppm(value) for value in (score.mae, score.median, score.rmse)]
             shares = [percent(score.within_1), percent(score.within_2)]
-            complete = [fixed(value, 2) for value in (row.complete_mae, row.complete_mae_sorted)]
+            complete = [self._ppm(value) for value in (row.complete_mae, row.complete_mae_sorted)]
             numbers = [str(row.molecules), str(score.lines)]
             rows.append([row.name, *numbers, *figures, *shares, *complete])
         return Table(
@@ -195,8 +205,8 @@ class LineSection:
             covered = (some[0].score.coverage or {}).get(share)
             rows.append(
                 [group, str(some[0].molecules), str(some[0].score.lines)]
-                + [fixed(row.score.mae, 2) for row in some]
-                + [fixed(some[0].score.median, 2), percent(covered)]
+                + [self._ppm(row.score.mae) for row in some]
+                + [self._ppm(some[0].score.median), percent(covered)]
             )
         first = names[0] if names else ""
         return Table(
@@ -212,7 +222,7 @@ class LineSection:
         return Table(
             "Lines, the least certain left out: mean absolute error in ppm",
             ["predictor", *heads],
-            [[row.name, *(fixed(row.mae[s], 2) for s in shares)] for row in self.certainty],
+            [[row.name, *(self._ppm(row.mae[s]) for s in shares)] for row in self.certainty],
         )
 
 
@@ -222,6 +232,7 @@ def evaluate_lines(
     predictions: Sequence[LinePredictions],
     assigned: Sequence[Example] = (),
     groups: Sequence[MoleculeGroup] = (),
+    unit: float = 1.0,
 ) -> LineSection | None:
     """Score predicted lines; None where nobody predicts any, or no spectrum is complete.
 
@@ -231,6 +242,7 @@ def evaluate_lines(
         predictions: of each predictor, the model first.
         assigned: examples with assigned lines.
         groups: of the B molecules.
+        unit: difference in ppm that matters.
     """
     found = [(one.name, spectra_errors(nucleus, examples, one.spectra)) for one in predictions]
     if not found or not len(found[0][1]):
@@ -245,7 +257,7 @@ def evaluate_lines(
         for (name, errors), together in zip(found, merged, strict=True):
             chosen = together.only(group.members[together.molecules])
             mae = float(np.abs(chosen.errors).mean()) if len(chosen) else None
-            rows += _line_row(name, group.name, errors, group.members[errors.molecules], mae)
+            rows += _line_row(name, group.name, errors, group.members[errors.molecules], mae, unit)
         return rows
 
     molecules = [example.molecule for example in examples]
@@ -255,14 +267,17 @@ def evaluate_lines(
     ]
     rows = [row for group in overall for row in by_molecule(group)]
     letters = set(found[0][1].letters.tolist())
+    if letters == {UNKNOWN}:
+        letters = set()  # the row of all molecules says the same
     for letter in sorted(letters, key=lambda one: (_LETTERS + one).index(one)):
         for name, errors in found:
-            rows += _line_row(name, letter, errors, errors.letters == letter, None)
+            rows += _line_row(name, letter, errors, errors.letters == letter, None, unit)
     return LineSection(
         len(np.unique(found[0][1].molecules)),
+        unit,
         {f"{share:g}": width for share, width in INTERVALS.items()},
         rows,
-        _atom_rows(nucleus, assigned, predictions),
+        _atom_rows(nucleus, assigned, predictions, unit),
         [row for group in groups for row in by_molecule(group)],
         [
             CertaintyRow(name, _certainty(errors.errors, errors.sigmas))
@@ -273,17 +288,25 @@ def evaluate_lines(
 
 
 def _line_row(
-    name: str, group: str, errors: LineErrors, chosen: BoolArray, mae: float | None
+    name: str,
+    group: str,
+    errors: LineErrors,
+    chosen: BoolArray,
+    mae: float | None,
+    unit: float,
 ) -> list[LineRow]:
     """The row of the lines that are chosen; none where there are no such lines."""
     some = errors.only(chosen)
     if not len(some):
         return []
-    return [LineRow(name, group, len(np.unique(some.molecules)), _score(some), mae)]
+    return [LineRow(name, group, len(np.unique(some.molecules)), _score(some, unit), mae)]
 
 
 def _atom_rows(
-    nucleus: Nucleus, assigned: Sequence[Example], predictions: Sequence[LinePredictions]
+    nucleus: Nucleus,
+    assigned: Sequence[Example],
+    predictions: Sequence[LinePredictions],
+    unit: float,
 ) -> list[AtomRow]:
     complete = np.array(
         [
@@ -305,7 +328,8 @@ def _atom_rows(
             float(np.abs(some.errors).mean()) if len(some) else None
             for some in (each.only(complete[each.molecules]) for each in (errors, ordered))
         ]
-        rows.append(AtomRow(one.name, len(np.unique(errors.molecules)), _score(errors), *maes))
+        molecules = len(np.unique(errors.molecules))
+        rows.append(AtomRow(one.name, molecules, _score(errors, unit), *maes))
     return rows
 
 
@@ -315,5 +339,5 @@ def _certainty(errors: np.ndarray, sigmas: np.ndarray) -> dict[str, float]:
     return {f"{share:g}": float(size[:count].mean()) for share, count in kept.items()}
 
 
-def _score(errors: LineErrors) -> LineScore:
-    return score_lines(errors.errors, errors.sigmas, INTERVALS)
+def _score(errors: LineErrors, unit: float) -> LineScore:
+    return score_lines(errors.errors, errors.sigmas, INTERVALS, unit)

@@ -11,6 +11,7 @@ import numpy as np
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 from rdkit.DataStructs import BulkTanimotoSimilarity
 
+from nmrtk.formula import CARBON, HYDROGEN
 from nmrtk.molecule import Molecule
 from nmrtk.scoring import BoolArray, FloatArray
 
@@ -42,7 +43,7 @@ class MoleculeGroup:
 
 def usual_molecules(molecules: Sequence[Molecule]) -> BoolArray:
     """Which molecules have at most `USUAL_HEAVY_ATOMS`, all of them `USUAL_ELEMENTS`; (B,)."""
-    usual = {*USUAL_ELEMENTS, "H"}
+    usual = {*USUAL_ELEMENTS, HYDROGEN}
     return np.array(
         [m.GetNumHeavyAtoms() <= USUAL_HEAVY_ATOMS and _elements(m) <= usual for m in molecules],
         np.bool_,
@@ -62,7 +63,7 @@ def element_groups(molecules: Sequence[Molecule]) -> list[MoleculeGroup]:
     """Molecules that hold an element besides carbon and hydrogen, the most frequent element first;
     hydrocarbons; and those with any element that is not usual.
     """
-    elements = [_elements(molecule) - {"C", "H"} for molecule in molecules]
+    elements = [_elements(molecule) - {CARBON, HYDROGEN} for molecule in molecules]
     counts = Counter(element for some in elements for element in some)
     groups = [
         MoleculeGroup(f"with {name}", np.array([name in some for some in elements], np.bool_))

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DEFAULT_NUCLEUS = "13C"
 
+_IMPLICIT_ELEMENT = "H"
+
 # Chemists write the number of attached hydrogens of a carbon as the splitting they cause.
 _LETTERS = "SDTQ"
 HYDROGEN_LETTER_NUCLEI = frozenset({DEFAULT_NUCLEUS})
@@ -48,6 +50,11 @@ class Nucleus:
             raise UsageError(f"{name!r} is not a nucleus: write it as 13C, 1H or 31P")
         return cls(int(match[1]), match[2])
 
+    @property
+    def is_implicit(self) -> bool:
+        """Whether its atoms are no atoms of a molecule but belong to others: hydrogens."""
+        return self.element == _IMPLICIT_ELEMENT
+
     def __str__(self) -> str:
         return f"{self.mass_number}{self.element}"
 
@@ -57,7 +64,7 @@ class Nucleus:
         """
         # `GetAtoms` takes twice as long.
         atoms = map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms()))
-        if self.element == "H":
+        if self.is_implicit:
             return [index for index, atom in enumerate(atoms) if atom.GetTotalNumHs() > 0]
         return [index for index, atom in enumerate(atoms) if atom.GetSymbol() == self.element]
 

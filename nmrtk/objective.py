@@ -14,8 +14,8 @@ from nmrtk.interfaces import AtomLines, Encoded
 from nmrtk.model import Prediction, ReversibleModel
 from nmrtk.recipe import LossWeights
 
-SMOOTHING_PPM = 0.5
-"""Where the loss on shifts turns from quadratic to linear."""
+SMOOTHING = 0.5
+"""Where the loss on shifts turns from quadratic to linear, in units of the codec."""
 
 
 class Objective(nn.Module):
@@ -95,7 +95,8 @@ class Objective(nn.Module):
         """
         if lines is None or not (self.weights.lines or self.weights.scales):
             return {}
-        losses = [line_losses(one, batch) for one in members or (lines,)]
+        unit = self.model.codec.unit
+        losses = [line_losses(one, batch, unit) for one in members or (lines,)]
         shifts, scales = (torch.stack(each).mean(0) for each in zip(*losses, strict=True))
         return {
             "lines": sum_by_molecule(shifts, batch) / self.lines_per_molecule,
@@ -120,14 +121,15 @@ class Objective(nn.Module):
         return self.model.encoder.generation_penalty(self.model.structure_features(features))
 
 
-def line_losses(lines: AtomLines, batch: Batch) -> tuple[Tensor, Tensor]:
+def line_losses(lines: AtomLines, batch: Batch, unit: float = 1.0) -> tuple[Tensor, Tensor]:
     """Smooth L1 of the shifts, and negative log-likelihood of the scales, of each observed line,
-    (L,) each.
+    (L,) each, with shifts in a unit that is given in ppm.
     """
-    shift, scale = batch.matched(lines)
-    loss = functional.smooth_l1_loss(shift, batch.line_shifts, beta=SMOOTHING_PPM, reduction="none")
+    shift, scale = (values / unit for values in batch.matched(lines))
+    observed = batch.line_shifts / unit
+    loss = functional.smooth_l1_loss(shift, observed, beta=SMOOTHING, reduction="none")
     # The scale learns from the error, not the error from the scale: else hard lines are given up.
-    error = (shift.detach() - batch.line_shifts).abs()
+    error = (shift.detach() - observed).abs()
     return loss, error / scale + torch.log(2 * scale)
 
 

@@ -247,7 +247,7 @@ def _svg_path(text: str) -> Any:
 
     codes: list[Any] = []
     points: list[tuple[float, float]] = []
-    kinds: dict[str, Any] = {"M": Path.MOVETO, "L": Path.LINETO, "Q": Path.CURVE3, "C": Path.CURVE4}
+    kinds = dict(zip("MLQC", (Path.MOVETO, Path.LINETO, Path.CURVE3, Path.CURVE4), strict=True))
     for letter, numbers in re.findall(r"([MLQCZ])([^MLQCZ]*)", text):
         values = [float(number) for number in re.split(r"[,\s]+", numbers.strip()) if number]
         if letter == "Z":

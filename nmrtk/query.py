@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rdkit.Chem import rdMolDescriptors
 
 from nmrtk.errors import SpectrumError, UsageError
-from nmrtk.formula import Formula
+from nmrtk.formula import HYDROGEN, Formula
 from nmrtk.formula_checks import require_possible
 from nmrtk.molecule import Molecule
-from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI, Nucleus
+from nmrtk.nucleus import DEFAULT_NUCLEUS, HYDROGEN_LETTER_NUCLEI, Nucleus
 from nmrtk.rows import Id
 from nmrtk.solvents import solvent_lines
 from nmrtk.spectrum import Spectrum
@@ -28,7 +28,7 @@ DEFAULT_MASS_TOLERANCE_PPM = 10.0
 MOST_LINES = 200
 """Distinct lines beyond this number are no spectrum of one compound that a search could find."""
 
-PLAUSIBLE_PPM = {"13C": (-300.0, 450.0)}
+PLAUSIBLE_PPM = {DEFAULT_NUCLEUS: (-300.0, 450.0)}
 """Range in ppm of the lines of a nucleus, for those where it is known."""
 
 LIGHTEST, HEAVIEST = 12.0, 5000.0
@@ -176,10 +176,10 @@ def spectrum_notes(query: Query) -> list[str]:
         )
     if spectrum.nucleus in HYDROGEN_LETTER_NUCLEI:
         hydrogens = least_hydrogens(spectrum)
-        if hydrogens > formula["H"]:
+        if hydrogens > formula[HYDROGEN]:
             notes.append(
                 f"the multiplicities need at least {hydrogens} hydrogens, but {formula} has "
-                f"{formula['H']}"
+                f"{formula[HYDROGEN]}"
             )
     return notes
 

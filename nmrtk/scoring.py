@@ -37,8 +37,8 @@ class LineScore:
         mae: mean absolute error.
         median: median absolute error.
         rmse: root mean square error.
-        within_1: share with an error of at most 1 ppm.
-        within_2: share with an error of at most 2 ppm.
+        within_1: share with an error of at most the unit.
+        within_2: share with an error of at most two units.
         coverage: nominal share of each interval, and the share of lines in it; None where the
             predictor gives no sigma.
     """
@@ -118,6 +118,7 @@ def score_lines(
     errors: FloatArray,
     sigmas: FloatArray | None = None,
     half_widths: Mapping[float, float] | None = None,
+    unit: float = 1.0,
 ) -> LineScore:
     """Score lines by their errors.
 
@@ -125,6 +126,7 @@ def score_lines(
         errors: (L,), predicted minus observed shift in ppm; at least one.
         sigmas: (L,), sigma of each predicted line in ppm.
         half_widths: of the interval that should hold each share of the lines, in sigmas.
+        unit: in ppm, for `within_1` and `within_2`.
 
     Example:
         >>> score_lines(np.array([0.5, -1.5])).mae
@@ -142,8 +144,8 @@ def score_lines(
         float(size.mean()),
         float(np.median(size)),
         float(np.sqrt(np.square(size).mean())),
-        float(np.mean(size <= 1.0)),
-        float(np.mean(size <= 2.0)),
+        float(np.mean(size <= unit)),
+        float(np.mean(size <= 2 * unit)),
         coverage,
     )
 

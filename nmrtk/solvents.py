@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nmrtk.nucleus import DEFAULT_NUCLEUS
 from nmrtk.spectrum import Spectrum
 
 TOLERANCE_PPM = 0.5
@@ -13,8 +14,6 @@ and deuterium splits it."""
 
 UNNAMED_TOLERANCE_PPM = 0.25
 """The same for a solvent that is not named."""
-
-_NUCLEUS = "13C"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +75,9 @@ def solvent_lines(spectrum: Spectrum) -> dict[float, str]:
     """Shifts of a spectrum that lie where a solvent has a line, with the name of the solvent.
 
     Where the spectrum names a solvent of the table, only its lines count, else those of the usual
-    ones. A line with a letter for
-    attached hydrogens is none: deuterated solvents have no hydrogen.
+    ones. A line with a letter for attached hydrogens is none: deuterated solvents have no hydrogen.
     """
-    if spectrum.nucleus != _NUCLEUS:
+    if spectrum.nucleus != DEFAULT_NUCLEUS:
         return {}
     named = find_solvent(spectrum.solvent) if spectrum.solvent else None
     tolerance = TOLERANCE_PPM if named else UNNAMED_TOLERANCE_PPM

@@ -32,7 +32,9 @@ from nmrtk.checkpoint import (
 )
 from nmrtk.dataset import DataSet
 from nmrtk.errors import CheckpointError, ConfigurationError, UsageError
+from nmrtk.interfaces import StructureEncoder
 from nmrtk.model import ReversibleModel, build_model
+from nmrtk.nucleus import Nucleus
 from nmrtk.objective import Objective
 from nmrtk.recipe import Recipe
 from nmrtk.run_folder import (
@@ -105,10 +107,20 @@ def start_training(
     torch.manual_seed(recipe.training.seed)
     model = build_model(recipe)
     if recipe.start:
-        model.encoder.start_from([load_model(name).model.encoder for name in recipe.start])
+        model.encoder.start_from([_start_encoder(name, model.nucleus) for name in recipe.start])
     training = _Training(recipe, model, DataReference.of(data), run, fabric, listener)
     training.load_data(fit=not recipe.start)
     return training.go()
+
+
+def _start_encoder(name: str, nucleus: Nucleus) -> StructureEncoder:
+    found = load_model(name).model
+    if found.nucleus != nucleus:
+        raise UsageError(
+            f"the model {name} is for {found.nucleus}, but {nucleus} is to be learned: start from "
+            f"models for {nucleus}"
+        )
+    return found.encoder
 
 
 def resume_training(run: Path, fabric: Fabric, listener: Listener, data: Path | None) -> Outcome:

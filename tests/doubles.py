@@ -127,10 +127,9 @@ class Shear(InvertibleBackbone):
         return self.forward(features, condition), self.log_scale.sum().expand(len(features))
 
 
-def small_model(condition_width: int, seed: int = 0) -> ReversibleModel:
+def small_model(condition_width: int, seed: int = 0, nucleus: str = "13C") -> ReversibleModel:
     """A model of the doubles."""
     torch.manual_seed(seed)
-    nucleus = Nucleus.parse("13C")
-    encoder, codec = CountingEncoder(nucleus), FewBins(nucleus)
+    encoder, codec = (part(Nucleus.parse(nucleus)) for part in (CountingEncoder, FewBins))
     width = feature_width(encoder, codec)
     return ReversibleModel(encoder, codec, Shear(width, codec.width, condition_width))

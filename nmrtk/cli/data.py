@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nmrtk.nucleus import DEFAULT_NUCLEUS
+
 if TYPE_CHECKING:
     from nmrtk.importing import ImportReport
 
@@ -26,7 +28,7 @@ def data() -> None:
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), help="Data set to make (.h5)."
 )
-@click.option("--nucleus", default="13C", show_default=True, help="Nucleus to keep.")
+@click.option("--nucleus", default=DEFAULT_NUCLEUS, show_default=True, help="Nucleus to keep.")
 @click.option("--format", "format_name", help="Format of the sources; recognized if not given.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if anything was skipped.")
 def import_sources(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nmrtk.errors import NmrtkError
     from nmrtk.interfaces import CandidateGenerator
     from nmrtk.library import Library
+    from nmrtk.other_lines import OtherLines
     from nmrtk.query import Query
     from nmrtk.rows import QueryRow
 
@@ -66,6 +67,13 @@ _SD_ENDINGS = (".sdf", ".sd")
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws."
 )
 @click.option("--model", "model_name", help="Folder of a training, or an installed model.")
+@click.option(
+    "--also",
+    nargs=2,
+    multiple=True,
+    metavar="MODEL LINES",
+    help="A model for another nucleus, and the lines of it; may be given again.",
+)
 @click.option("-o", "--output", help="Write here instead: .jsonl, .csv, .sdf or .html.")
 @click.option("--strict", is_flag=True, help="Fail if any peak list cannot be used.")
 def elucidate(
@@ -83,6 +91,7 @@ def elucidate(
     seconds: float,
     seed: int,
     model_name: str | None,
+    also: tuple[tuple[str, str], ...],
     output: str | None,
     strict: bool,
 ) -> None:
@@ -101,6 +110,8 @@ def elucidate(
 
     if bool(peaks) == (source is not None):
         raise UsageError("give either a peak list or --input with a file of them")
+    if also and source is not None:
+        raise UsageError("--also belongs to one peak list, and --input has several: give the list")
     from nmrtk.candidate_formats import ROW_FORMATS
 
     others = dict.fromkeys((*_SD_ENDINGS, *_PAGE_ENDINGS), RowFormat(lambda row: ""))
@@ -143,6 +154,7 @@ def elucidate(
     from nmrtk.elucidation import elucidation_row
 
     loaded = load_model(model_name or default_model())
+    further = [_other_lines(name, lines) for name, lines in also]
     nucleus = str(loaded.model.nucleus)
     queries = [_typed_query(peaks, nucleus)] if source is None else _read(source, nucleus)
     refusals: list[str] = []
@@ -154,7 +166,9 @@ def elucidate(
         if isinstance(query, dict):
             return query, None, None
         try:
-            result = search(loaded, query, generators, seed=seed, require_all=bool(names))
+            result = search(
+                loaded, query, generators, seed=seed, require_all=bool(names), others=further
+            )
         except NmrtkError as error:
             if isinstance(error, UsageError):
                 refusals.append(str(error))
@@ -228,7 +242,7 @@ def _generators(names: tuple[str, ...], options: tuple[str, ...]) -> dict[str, C
 
     chosen = dict.fromkeys(names or components("candidate_generators"))
     if not chosen:
-        raise UsageError("no generator of candidates is installed: `pip install nmrtk-search`")
+        raise UsageError("no generator of candidates is installed: `nmrtk plugins` shows what is")
     settings: dict[str, dict[str, Any]] = {name: {} for name in chosen}
     for key, value in parse_assignments(options, "-G").items():
         name, dot, option = key.partition(".")
@@ -257,6 +271,16 @@ def _typed_query(peaks: tuple[str, ...], nucleus: str) -> QueryRow:
     if len(peaks) > 1:
         text = ", ".join(part.strip().rstrip(",;") for part in peaks)
     return query_row("peak list", {"peaks": text}, Nucleus.parse(nucleus), 1)
+
+
+def _other_lines(model_name: str, text: str) -> OtherLines:
+    """Lines of a further nucleus with their model."""
+    from nmrtk.acs_reader import parse_spectrum
+    from nmrtk.checkpoint import load_model
+    from nmrtk.other_lines import OtherLines
+
+    loaded = load_model(model_name)
+    return OtherLines(loaded, parse_spectrum(text, str(loaded.model.nucleus)))
 
 
 def _read(source: str, nucleus: str) -> Iterable[QueryRow]:

@@ -35,7 +35,7 @@ _FORMATS = (".json", ".md")
     "--assigned",
     type=click.Path(path_type=Path),
     help="Data set with assigned lines. Its molecules of the split show the errors at the true "
-    "atoms; baselines that predict lines learn from those of train. The splits are those of "
+    "atoms; baselines that can use them learn from those of train. The splits are those of "
     "--data, by skeleton.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Evaluate so many molecules, at random.")

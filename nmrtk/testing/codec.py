@@ -52,6 +52,12 @@ def check_spectrum_codec(
     report.options(type(codec), 1)
     chosen = list(spectra) if spectra else [e.spectrum for e in examples(context)]
     _check_refusals(report, codec)
+    report.require(
+        "unit of shifts",
+        0 < codec.unit < float("inf"),
+        f"{codec.unit:g}",
+        "unit is a positive number of ppm",
+    )
     targets = _check_targets(report, codec, chosen)
     codes = _check_codes(report, codec, targets)
     # Rows with the target of their neighbour say nothing about right and wrong.

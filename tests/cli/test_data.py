@@ -57,6 +57,33 @@ def test_import_and_info(table):
     assert summary["elements"] == {"C": 2, "O": 1}
 
 
+def test_hydrogens_are_imported_by_the_atom_that_carries_them(tmp_path):
+    propanol = [[0.9, "t"], [1.5, ""], [2.2, "br s"], [3.5, "t"], [3.6, "t"]]
+    spectra = [
+        {"nucleus": "1H", "peaks": propanol, "atoms": 4},
+        {"nucleus": "13C", "peaks": [[10, ""]]},
+    ]
+    rows = [{"id": "a", "smiles": "CCCO", "spectra": spectra}]
+    rows.append(
+        {"id": "b", "smiles": "BrC(Br)Br", "spectra": [{"nucleus": "1H", "peaks": [[1], [2]]}]}
+    )
+    source, output = tmp_path / "spectra.jsonl", tmp_path / "h1.h5"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    nmrtk("import", source, "-o", output, "--nucleus", "1H")
+    skipped = (tmp_path / "h1.skipped.csv").read_text()
+    assert "2 lines are too many for 1 atoms with 1 hydrogens" in skipped
+    with DataSet(output) as data:
+        (record,) = data.records()
+        assert data.summary()["complete_spectra"] == 1
+    (spectrum,) = record.spectra
+    assert [(p.ppm, p.multiplicity) for p in spectrum.peaks] == [
+        (0.9, "t"),
+        (1.5, ""),
+        (2.2, "br s"),
+        (pytest.approx(3.55), "t"),
+    ]
+
+
 def test_what_ships_is_kept_whole(tmp_path):
     shipped = resources.files("nmrtk") / "data" / "everyday_13c.csv"
     result = nmrtk("import", shipped, "-o", tmp_path / "a.h5")

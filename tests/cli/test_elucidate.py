@@ -25,10 +25,14 @@ def nmrtk(monkeypatch):
     # Whatever else is installed may take all the time that it gets.
     monkeypatch.setenv("NMRTK_PLUGINS", "search")
     registry.cache_clear()
-    loaded = LoadedModel(
-        small_model(VECTOR_WIDTH).eval(), Recipe(), Calibration(), {}, Path("double")
-    )
-    monkeypatch.setattr("nmrtk.checkpoint.load_model", lambda name: loaded)
+    models = {
+        name: LoadedModel(
+            small_model(VECTOR_WIDTH, nucleus=nucleus).eval(),
+            *(Recipe(), Calibration(), {}, Path(name)),
+        )
+        for name, nucleus in (("double", "13C"), ("protons", "1H"))
+    }
+    monkeypatch.setattr("nmrtk.checkpoint.load_model", models.__getitem__)
 
     def run(*arguments, code=0, stdin=None):
         result = CliRunner().invoke(cli, [*map(str, arguments), "--model", "double"], input=stdin)
@@ -57,6 +61,25 @@ def test_a_peak_list_on_the_command_line(nmrtk, structures):
         assert {candidate["source"] for candidate in row["candidates"]} == {"library"}
         total = sum(candidate["probability"] for candidate in row["candidates"])
         assert total + row["none_of_these"] == pytest.approx(1, abs=1e-5)
+
+
+def test_lines_of_a_further_nucleus(nmrtk, structures):
+    # Where the double predicts lines, so that probabilities differ from 0.
+    arguments = ["elucidate", "102 98", "--formula", "C2H6O", "--library", structures]
+    (alone,) = lines(nmrtk(*arguments).stdout)
+    protons = "1H NMR (400 MHz, CDCl3) δ 3.72 (q, J = 7.0 Hz, 2H), 1.24 (t, J = 7.0 Hz, 3H)"
+    (both,) = lines(nmrtk(*arguments, "--also", "protons", protons).stdout)
+    found = [
+        {one["smiles"]: one["probability"] for one in row["candidates"]} for row in (alone, both)
+    ]
+    assert set(found[0]) == set(found[1]) == {"CCO", "COC"}
+    assert found[0]["CCO"] != pytest.approx(found[1]["CCO"], abs=1e-4)
+    result = nmrtk(*arguments, "--also", "protons", "13C NMR δ 57.8, 18.1", code=1)
+    assert "the text is of 13C, but 1H lines are needed" in result.stderr
+    result = nmrtk(*arguments, "--also", "double", "57.8", code=2)
+    assert "both spectra are of 13C" in result.stderr
+    result = nmrtk("elucidate", "--input", structures, "--also", "protons", "1.0", code=2)
+    assert "--also belongs to one peak list" in result.stderr
 
 
 def test_built_libraries_and_plain_structures_give_the_same(nmrtk, structures, tmp_path):

@@ -107,7 +107,6 @@ def test_a_folder_with_a_training_is_not_overwritten(data, uninterrupted):
         (["-E", "hidden_dim=wide"], "hidden_dim='wide' must be int"),
         (["--set", "training.epoch=3"], "training.epoch is unknown"),
         (["--set", "loss.generation=1"], "has no generation penalty"),
-        (["--nucleus", "31P"], "31P"),
         (["--nucleus", "carbon"], "is not a nucleus"),
     ],
 )
@@ -115,6 +114,17 @@ def test_wrong_choices_are_named(data, tmp_path, arguments, message):
     result = train(data, tmp_path / "run", *arguments, code=2)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_another_nucleus_than_that_of_the_data_names_both(data, tmp_path):
+    result = train(data, tmp_path / "run", "--nucleus", "31P", code=1)
+    assert f"{data} holds 13C spectra, but 31P is needed" in result.stderr
+
+
+def test_a_start_for_another_nucleus_names_both(data, uninterrupted, tmp_path):
+    more = ["--nucleus", "31P", "--start", uninterrupted]
+    result = train(data, tmp_path / "run", *more, code=2)
+    assert f"the model {uninterrupted} is for 13C, but 31P is to be learned" in result.stderr
 
 
 def test_resume_refuses_another_data_set(data, uninterrupted, tmp_path):

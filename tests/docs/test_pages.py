@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nmrtk.recipe import Recipe
+from nmrtk.recipe import Recipe, make_recipe, read_recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,6 +33,11 @@ def test_the_recipe_of_the_formats_page_shows_every_default():
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert tomllib.loads(block) == Recipe().model_dump(mode="json")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/**/*.toml")), ids=lambda p: p.name)
+def test_the_recipes_of_the_examples_are_read(path):
+    make_recipe(read_recipe(path), str(path))
 
 
 def test_every_word_of_the_glossary_is_explained_once():

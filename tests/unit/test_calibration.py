@@ -64,7 +64,7 @@ def test_lines_are_covered_as_stated():
     assert covered == pytest.approx(0.8, abs=0.02)
 
 
-def test_checkpoints_keep_the_score_and_older_ones_get_the_defaults(tmp_path):
+def test_checkpoints_keep_the_score_and_older_ones_get_the_defaults(tmp_path, plugins):
     path = tmp_path / "model.safetensors"
     first = Calibration(temperature=3.0, score=ScoreSettings(letter_cost=9.0))
     save_tensors(path, {"a": torch.ones(2)}, model_header(Recipe(), first, {"epochs": 4}))

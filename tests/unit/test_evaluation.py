@@ -20,6 +20,8 @@ from nmrtk.recipe import Part, Recipe, SplitChoice
 from nmrtk.spectrum import Peak, Spectrum, spectrum_of_shifts
 from nmrtk.testing.material import examples
 
+pytestmark = pytest.mark.usefixtures("plugins")  # evaluations name them and their versions
+
 CARBON = Nucleus.parse("13C")
 SPLITS = ("train", "val", "test")
 

@@ -12,7 +12,6 @@ from nmrtk.interfaces import Example
 from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Peak, Spectrum
-from nmrtk.testing.material import examples
 
 CARBON = Nucleus.parse("13C")
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -37,27 +36,6 @@ def modules(monkeypatch):
     yield [__import__(name) for name in names]
     for name in names:
         sys.modules.pop(name, None)
-
-
-def test_nearest_gives_back_what_it_knows(modules):
-    some = examples(CARBON)
-    nearest = modules[1].NearestLines(CARBON, some)
-    toluene = next(e for e in some if e.molecule.GetNumAtoms() == 7 and "O" not in e.id)
-    spectrum = nearest(toluene.molecule)
-    assert [p.multiplicity for p in spectrum.peaks].count("D") == 5
-    alone = modules[1].NearestLines(CARBON, [toluene])(toluene.molecule)
-    assert alone.shifts == pytest.approx(toluene.spectrum.shifts)
-
-
-def test_nearest_spreads_lines_over_more_sites_and_falls_back_to_the_usual(modules):
-    lines = ((15.0, "Q"), (16.0, "T"), (15.0, "Q"))
-    propane = Spectrum("13C", tuple(Peak(ppm, multiplicity=letter) for ppm, letter in lines))
-    known = [Example("propane", parse_smiles("CCC"), propane)]
-    nearest = modules[1].NearestLines(CARBON, known)
-    assert nearest(parse_smiles("CCCC")).shifts == [15, 15, 16, 16]
-    # No known molecule has a quaternary carbon, and nothing is like a salt.
-    assert nearest(parse_smiles("ClC(Cl)(Cl)Cl")).shifts == [0.0]
-    assert nearest(parse_smiles("[Na+].[Cl-]")).shifts == []
 
 
 def test_csp5_is_run_by_its_command_and_its_atoms_count_from_0(modules, tmp_path):

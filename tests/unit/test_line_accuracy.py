@@ -202,3 +202,13 @@ def test_no_lines_no_section():
     assert evaluate_lines(CARBON, examples(CARBON), []) is None
     predictions = [LinePredictions("model", [spectrum_of_shifts("13C", [1.0, 2.0])])]
     assert evaluate_lines(CARBON, [part], predictions) is None
+
+
+def test_the_unit_of_the_codec_is_that_of_the_tables():
+    some = examples(CARBON)
+    predictions = [LinePredictions("model", off_by(0.15, some, sigma=0.1))]
+    section = evaluate_lines(CARBON, some, predictions, unit=0.1)
+    table = section.tables()[0]
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert row["MAE"] == "0.150"
+    assert (row["≤ 0.1 ppm"], row["≤ 0.2 ppm"]) == ("0.0 %", "100.0 %")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from doubles import CountingEncoder, FewBins, Shear, small_model
@@ -52,6 +54,17 @@ def test_line_losses_are_smooth_l1_and_laplace_likelihood():
     torch.testing.assert_close(loss, error - 0.25, atol=1e-4, rtol=0)
     laplace = torch.distributions.Laplace(torch.zeros(6), torch.full((6,), 2.0))
     torch.testing.assert_close(likelihood, -laplace.log_prob(error), atol=1e-4, rtol=0)
+
+
+def test_line_losses_are_the_same_in_any_unit():
+    _, batch = objective_and_batch()
+    lines = lines_of(FIRST)
+    loss, likelihood = line_losses(lines, batch, unit=0.1)
+    small = replace(batch, line_shifts=10 * batch.line_shifts)
+    large = AtomLines(10 * lines.shift, 10 * lines.scale, lines.molecule)
+    wanted = line_losses(large, small)
+    torch.testing.assert_close(loss, wanted[0], atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(likelihood, wanted[1], atol=1e-3, rtol=1e-5)
 
 
 def test_scales_do_not_shape_shifts_nor_shifts_scales():

@@ -99,7 +99,7 @@ def test_a_single_text_is_not_a_list(tmp_path):
     assert third.error == "item 3: None is not a SMILES"
 
 
-def test_the_example_of_the_readme_runs(tmp_path, repository, capsys):
+def test_the_example_of_the_readme_runs(tmp_path, repository, capsys, plugins):
     path = save_small_model(tmp_path)
     text = (repository / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(import nmrtk\n.*?)```", text, re.DOTALL)
@@ -142,7 +142,7 @@ class Installed:
         return self.path
 
 
-def test_models_are_found_by_name_and_13c_is_usual(tmp_path, monkeypatch):
+def test_models_are_found_by_name_and_13c_is_usual(tmp_path, monkeypatch, plugins):
     path = save_small_model(tmp_path)
     installed = {}
     monkeypatch.setattr("nmrtk.checkpoint.components", lambda kind: installed)
@@ -193,6 +193,8 @@ def peak(ppm, letter="", sigma=1.0):
         (Spectrum("13C", ()), "13C NMR: no line."),
         (Spectrum("31P", (peak(5.0), peak(5.0))), "31P NMR δ 5.0 (2P)."),
         (Spectrum("1H", (peak(7.264, "br s"),)), "1H NMR δ 7.26 (br s)."),
+        # Two atoms, but of how many hydrogens the spectrum does not say.
+        (Spectrum("1H", (peak(1.2), peak(1.2))), "1H NMR δ 1.20."),
     ],
 )
 def test_text_of_journals(spectrum, text):
@@ -211,7 +213,7 @@ def read_back(tmp_path, *records):
 
 
 @pytest.mark.parametrize("smiles", SMILES[:-1])
-def test_sd_records_are_those_of_nmrshiftdb2(tmp_path, smiles):
+def test_sd_records_are_those_of_nmrshiftdb2(tmp_path, smiles, plugins):
     prediction = PredictedSpectrum.of_row(row_of(smiles, "compound"))
     # Without its mark, the reader takes the spectrum for a measured one.
     text = re.sub(r">  <Program>.*?\n\n", "", sd_record(prediction), flags=re.DOTALL)
@@ -228,7 +230,7 @@ def test_sd_records_are_those_of_nmrshiftdb2(tmp_path, smiles):
     assert [p.atoms[0] for p in by_shift] == carbons
 
 
-def test_predictions_are_not_imported_as_measured(tmp_path):
+def test_predictions_are_not_imported_as_measured(tmp_path, plugins):
     (record,) = read_back(tmp_path, sd_record(PredictedSpectrum.of_row(row_of("CCO"))))
     assert record.spectra == ()
     assert "calculated" in record.problems[0]
@@ -261,7 +263,7 @@ def test_no_id_breaks_a_record(name):
     assert molecule.GetNumAtoms() == 3
 
 
-def test_sd_record_of_an_error_has_no_atoms_and_costs_no_other(tmp_path):
+def test_sd_record_of_an_error_has_no_atoms_and_costs_no_other(tmp_path, plugins):
     bad = PredictedSpectrum.of_row({"id": "b", "smiles": "xyz", "error": "line 2: no"})
     good = PredictedSpectrum.of_row(row_of("CCO"))
     assert ">  <error>" in sd_record(bad)

@@ -175,7 +175,7 @@ def line_encoders():
 
 
 @pytest.fixture(scope="module", params=line_encoders())
-def encoder_model(request):
+def encoder_model(request, plugins):
     """A small model with weights that nobody trained, for each encoder that predicts lines."""
     pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")
     pytest.importorskip("nmrtk_irevnet", reason="the default backbone is in nmrtk-irevnet")

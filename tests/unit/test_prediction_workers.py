@@ -99,7 +99,7 @@ def test_usual_workers_are_within_bounds():
 
 
 @pytest.fixture(scope="module")
-def model_file(tmp_path_factory):
+def model_file(tmp_path_factory, plugins):
     """A model that nobody trained, of the smallest parts that are installed."""
     pytest.importorskip("nmrtk_mpnn", reason="this encoder needs nothing but torch")
     pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")

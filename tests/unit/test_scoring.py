@@ -64,6 +64,11 @@ def test_line_scores_of_known_errors():
     assert score_lines(errors).coverage is None
 
 
+def test_lines_are_counted_within_the_unit():
+    score = score_lines(np.array([0.05, 0.15, 0.25]), unit=0.1)
+    assert (score.within_1, score.within_2) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+
+
 def test_candidates_that_cannot_be_told_from_the_answer_stand_before_it():
     scores = np.array([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0], [0.0, np.nan, -1.0], [np.nan] * 3])
     assert rank_of(scores, np.array([2, 0, 0, 1])).tolist() == [2, 3, 2, 3]

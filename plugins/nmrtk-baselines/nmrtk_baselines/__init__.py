@@ -9,7 +9,11 @@ from nmrtk import Component, hookimpl
 def baselines() -> list[Component]:
     """The four baselines of this plugin."""
     return [
-        Component("mean", "nmrtk_baselines.mean:MeanBaseline", "Frequency of each bin in training"),
+        Component(
+            "mean",
+            "nmrtk_baselines.mean:MeanBaseline",
+            "Frequency of each bin in training, and lines spread as all are",
+        ),
         Component(
             "nearest",
             "nmrtk_baselines.nearest:NearestBaseline",
@@ -23,6 +27,6 @@ def baselines() -> list[Component]:
         Component(
             "hose",
             "nmrtk_baselines.hose:HoseBaseline",
-            "Median shift of like atom environments; needs assigned spectra",
+            "Median shift of like atom environments",
         ),
     ]

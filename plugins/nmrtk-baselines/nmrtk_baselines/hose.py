@@ -15,6 +15,7 @@ from nmrtk.interfaces import Baseline, Example, SpectrumCodec
 from nmrtk.molecule import Molecule
 from nmrtk.spectrum import Peak, Spectrum, spectrum_of_shifts
 from nmrtk_baselines.environments import environments
+from nmrtk_baselines.ordering import assign_by_order
 from nmrtk_baselines.targets import not_fitted
 
 _RADIUS_LIMIT = 10
@@ -54,6 +55,10 @@ class HoseBaseline(Baseline):
     """Gives every atom the median shift of the training atoms with the same environment, of the
     largest radius at which there is one.
 
+    Where no line is assigned, those of complete spectra are given to atoms by their order: that of
+    the mean shifts of coarse classes of atoms first, then that of the medians of environments of
+    one bond, found in the last round.
+
     Args:
         codec: names the nucleus and defines the bins.
         radius: of the largest environment, in bonds.
@@ -63,6 +68,7 @@ class HoseBaseline(Baseline):
     """
 
     predicts_lines = True
+    learns_atoms = True
 
     def __init__(self, codec: SpectrumCodec, *, radius: int = 4) -> None:
         super().__init__(codec)
@@ -74,17 +80,20 @@ class HoseBaseline(Baseline):
         self._factor = 1.0
 
     def fit(self, examples: Sequence[Example]) -> None:
-        """Collect the shifts of assigned lines; lines without atoms are left out.
+        """Collect the shifts of atoms. Where any line is assigned, those without atoms are left
+        out.
 
         Raises:
-            UsageError: no line of the examples is assigned.
+            UsageError: no line of the examples is assigned, and no spectrum is complete.
         """
         lines = self._assigned_lines(examples)
         if not lines:
+            lines = self._assigned_lines(assign_by_order(self.codec.nucleus, examples))
+        if not lines:
             raise UsageError(
-                f"hose learns from lines that are assigned to atoms, and none of the "
-                f"{len(examples)} training examples has any: use a data set imported from "
-                "assigned records, such as the SD file of nmrshiftdb2"
+                f"hose learns from lines that are assigned to atoms, or from complete spectra, and "
+                f"none of the {len(examples)} training examples has any: use a data set imported "
+                "from assigned records, such as the SD file of nmrshiftdb2"
             )
         self._table = _tabulate(lines)
         self._calibrate(lines)

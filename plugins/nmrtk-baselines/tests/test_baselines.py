@@ -90,6 +90,40 @@ def test_nearest_gives_the_mean_for_a_molecule_without_any_neighbour():
     assert np.allclose(scores, (bins(7) + bins(17)) / 2)
 
 
+def lettered(smiles: str, *lines: tuple[float, str]) -> Example:
+    peaks = tuple(Peak(ppm, multiplicity=letter) for ppm, letter in lines)
+    return Example(smiles, parse_smiles(smiles), Spectrum("13C", peaks))
+
+
+def test_nearest_gives_back_the_lines_that_it_knows():
+    baseline = NearestBaseline(CODEC, line_neighbors=1)
+    ethanol = lettered("CCO", (18.0, "Q"), (58.0, "T"))
+    baseline.fit([ethanol, lettered("CC#N", (2.0, "Q"), (116.0, "S"))])
+    (spectrum,) = baseline.predict_spectra([parse_smiles("OCC")])
+    assert [(p.ppm, p.multiplicity) for p in spectrum.peaks] == [(18.0, "Q"), (58.0, "T")]
+
+
+def test_nearest_spreads_lines_over_more_sites_and_falls_back_to_the_usual():
+    baseline = NearestBaseline(CODEC)
+    baseline.fit([lettered("CCC", (15.0, "Q"), (16.0, "T"), (15.0, "Q"))])
+    butane, chloride, salt = baseline.predict_spectra(
+        [parse_smiles(text) for text in ("CCCC", "ClC(Cl)(Cl)Cl", "[Na+].[Cl-]")]
+    )
+    assert butane.shifts == [15, 15, 16, 16]
+    # No known molecule has a quaternary carbon: the median of all lines.
+    assert chloride.shifts == [15.0]
+    assert salt.shifts == []
+
+
+def test_mean_lines_are_spread_as_those_of_training():
+    baseline = MeanBaseline(CODEC)
+    baseline.fit([lettered("CO", (50.0, "Q")), lettered("CCl", (26.0, "Q")), example("C", -2)])
+    one, two = baseline.predict_spectra([parse_smiles("CBr"), parse_smiles("CC")])
+    assert one.shifts == [38.0]
+    assert two.shifts == [26.0, 50.0]
+    assert [peak.multiplicity for peak in two.peaks] == ["Q", "Q"]
+
+
 def test_linear_finds_what_a_group_adds():
     rest = ["C", "CC", "CCC", "CCCC", "CCCCC"]
     alkanes = [Example(s, parse_smiles(s), spectrum_of_shifts("13C", [20])) for s in rest]
@@ -110,6 +144,7 @@ def test_linear_finds_what_a_group_adds():
     ("build", "text"),
     [
         (lambda: NearestBaseline(CODEC, neighbors=0), "neighbors is 0: it must be at least 1"),
+        (lambda: NearestBaseline(CODEC, line_neighbors=0), "line_neighbors is 0: it must be at"),
         (lambda: NearestBaseline(CODEC, radius=-1), "radius is -1: it must be from 0 to 10"),
         (lambda: LinearBaseline(CODEC, bits=0), "bits is 0: it must be from 1 to"),
         (lambda: LinearBaseline(CODEC, alpha=0.0), "alpha is 0: it must be a positive number"),
@@ -203,8 +238,23 @@ def test_hose_leaves_out_lines_without_atoms():
 
 
 def test_hose_says_what_it_needs():
-    with pytest.raises(UsageError, match=r"none of the 2 .* imported from assigned records"):
-        HoseBaseline(CODEC).fit([example("CO", 50), example("CC", 7, 7)])
+    lacking = Example("CC", parse_smiles("CC"), spectrum_of_shifts("13C", [7]))
+    with pytest.raises(UsageError, match=r"none of the 1 .* imported from assigned records"):
+        HoseBaseline(CODEC).fit([lacking])
+
+
+def test_hose_gives_lines_to_atoms_by_their_order_where_nobody_has():
+    fluorine = Nucleus.parse("19F")
+    codec = PlainCodec(fluorine)
+    known = [("CF", [-272]), ("FC(F)F", [-78] * 3), ("FCC(F)(F)F", [-230, -78, -78, -78])]
+    examples = [Example(s, parse_smiles(s), spectrum_of_shifts("19F", p)) for s, p in known]
+    baseline = HoseBaseline(codec)
+    baseline.fit(examples)
+    (spectrum,) = baseline.predict_spectra([parse_smiles("FCC(F)(F)F")])
+    assert {peak.atoms: peak.ppm for peak in spectrum.peaks} == {
+        (0,): -230,
+        **{(atom,): -78 for atom in (3, 4, 5)},
+    }
 
 
 def measured(path, splits):

@@ -10,7 +10,7 @@ def spectrum_codecs() -> list[Component]:
         Component(
             "binary-128",
             "nmrtk_binned.binary:BinaryCodec",
-            "bits of 1.6 ppm that say where lines are, 128 from 0 ppm for 13C",
+            "bits that say where lines are, 128 over the range of the nucleus",
         ),
         Component(
             "counts-128",

@@ -16,7 +16,7 @@ from nmrtk.errors import UsageError
 from nmrtk.interfaces import AtomLines, SpectrumCodec
 from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Peak, Spectrum
-from nmrtk_binned.grid import CARBON_BIN_WIDTH, CARBON_START, Grid, require_positive
+from nmrtk_binned.grid import Grid, require_positive
 
 _NAME = "binary-128"
 
@@ -42,8 +42,8 @@ class BinaryCodec(SpectrumCodec):
 
     Args:
         nucleus: whose lines are binned.
-        start: lower end of the first bin in ppm.
-        bin_width: in ppm.
+        start: lower end of the first bin in ppm; None for that of the nucleus (13C: 0).
+        bin_width: in ppm; None for that of the nucleus (13C: 1.6).
         bins: K = N, the number of bins.
         loss: `distance` weights a bin by 1 / (1 + bins to the nearest one that holds a line), so
             that empty bins far from any line count little; `plain` weights all alike.
@@ -55,8 +55,8 @@ class BinaryCodec(SpectrumCodec):
         logit_center: code of even odds.
 
     Raises:
-        UsageError: an option is out of range, or the nucleus is not 13C and `start` and
-            `bin_width` are those of 13C.
+        UsageError: an option is out of range, or `start` and `bin_width` are left out for a
+            nucleus that has no default.
 
     Example:
         >>> from nmrtk.spectrum import spectrum_of_shifts
@@ -71,8 +71,8 @@ class BinaryCodec(SpectrumCodec):
         self,
         nucleus: Nucleus,
         *,
-        start: float = CARBON_START,
-        bin_width: float = CARBON_BIN_WIDTH,
+        start: float | None = None,
+        bin_width: float | None = None,
         bins: int = 128,
         loss: Literal["distance", "plain"] = "plain",
         positive_weight: float = 1.0,
@@ -81,7 +81,7 @@ class BinaryCodec(SpectrumCodec):
         logit_center: float = 0.0,
     ) -> None:
         super().__init__(nucleus)
-        self.grid = Grid(_NAME, nucleus, start, bin_width, bins)
+        self.grid = Grid.of(_NAME, nucleus, start, bin_width, bins)
         require_positive(_NAME, "positive_weight", positive_weight)
         require_positive(_NAME, "logit_scale", logit_scale)
         if loss not in ("distance", "plain"):
@@ -90,8 +90,8 @@ class BinaryCodec(SpectrumCodec):
             raise UsageError(f"{_NAME}: levels is {levels!r}, allowed are 'measured' and 'bits'")
         if not math.isfinite(logit_center):
             raise UsageError(f"{_NAME}: logit_center is {logit_center}, it must be a finite number")
-        self.start = start
-        self.bin_width = bin_width
+        self.start = self.grid.start
+        self.bin_width = self.grid.bin_width
         self.bins = bins
         self.weights_by_distance = loss == "distance"
         self.positive_weight = positive_weight
@@ -100,6 +100,11 @@ class BinaryCodec(SpectrumCodec):
         self.logit_center = logit_center
         self.levels: Tensor
         self.register_buffer("levels", torch.zeros(_DISTANCES).index_fill(0, torch.tensor(0), 1.0))
+
+    @property
+    def unit(self) -> float:
+        """That of the nucleus, in ppm."""
+        return self.grid.unit
 
     @property
     def width(self) -> int:

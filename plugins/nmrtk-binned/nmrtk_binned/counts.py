@@ -15,7 +15,7 @@ from nmrtk.errors import UsageError
 from nmrtk.interfaces import AtomLines, SpectrumCodec
 from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Peak, Spectrum
-from nmrtk_binned.grid import CARBON_BIN_WIDTH, CARBON_START, Grid, require_positive
+from nmrtk_binned.grid import Grid, require_positive
 
 _NAME = "counts-128"
 
@@ -62,8 +62,8 @@ class CountsCodec(SpectrumCodec):
 
     Args:
         nucleus: whose lines are counted.
-        start: lower end of the first bin in ppm.
-        bin_width: in ppm; knots are half of it apart.
+        start: lower end of the first bin in ppm; None for that of the nucleus (13C: 0).
+        bin_width: in ppm, None for that of the nucleus (13C: 1.6); knots are half of it apart.
         bins: N, the bins of `occupancy` and `occupied`: those of `binary-128`.
         below: bins below the first that have knots too; for `occupancy` they are of the first.
         above: bins above the last that have knots too: 13C lines of ketones reach 220 ppm. Lines
@@ -76,8 +76,8 @@ class CountsCodec(SpectrumCodec):
         sigma_factor: of `decode`, so that 80 % of lines lie within 1.28 sigma.
 
     Raises:
-        UsageError: an option is out of range, or the nucleus is not 13C and `start` and
-            `bin_width` are those of 13C.
+        UsageError: an option is out of range, or `start` and `bin_width` are left out for a
+            nucleus that has no default.
 
     Example:
         >>> from nmrtk.spectrum import spectrum_of_shifts
@@ -93,15 +93,15 @@ class CountsCodec(SpectrumCodec):
         self,
         nucleus: Nucleus,
         *,
-        start: float = CARBON_START,
-        bin_width: float = CARBON_BIN_WIDTH,
+        start: float | None = None,
+        bin_width: float | None = None,
         bins: int = 128,
         below: int = 4,
         above: int = 12,
         count_spread: float = 0.5,
     ) -> None:
         super().__init__(nucleus)
-        self.grid = Grid(_NAME, nucleus, start, bin_width, bins)
+        self.grid = Grid.of(_NAME, nucleus, start, bin_width, bins)
         for name, value in (("below", below), ("above", above)):
             if value < 0:
                 raise UsageError(f"{_NAME}: {name} is {value}, it must be 0 or more")
@@ -109,8 +109,8 @@ class CountsCodec(SpectrumCodec):
         self.below = below
         self.above = above
         self.count_spread = count_spread
-        self.spacing = bin_width / 2
-        self.first_knot = start - below * bin_width
+        self.spacing = self.grid.bin_width / 2
+        self.first_knot = self.grid.start - below * self.grid.bin_width
         self.blur_weights: Tensor
         weights = torch.zeros(len(_BLURS) + 1)
         self.register_buffer("blur_weights", weights.index_fill(0, torch.tensor(0), 1.0))
@@ -118,6 +118,11 @@ class CountsCodec(SpectrumCodec):
         self.register_buffer("sigma_factor", torch.ones(()))
         self._blurs: Tensor
         self.register_buffer("_blurs", self._make_blurs(), persistent=False)
+
+    @property
+    def unit(self) -> float:
+        """That of the nucleus, in ppm."""
+        return self.grid.unit
 
     @property
     def width(self) -> int:

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmrtk_binned.binary import BinaryCodec
+from nmrtk_binned.grid import AXES
 from torch import Tensor
 
 from nmrtk.errors import SpectrumError, UsageError
@@ -48,11 +49,37 @@ def test_bits_are_those_of_the_intervals(shifts: list[float]) -> None:
     assert len(found) <= len(shifts)
 
 
-def test_other_nuclei_need_a_range() -> None:
-    with pytest.raises(UsageError, match="for 31P set start and bin_width"):
-        BinaryCodec(PHOSPHORUS)
+@pytest.mark.parametrize("nucleus", AXES)
+def test_every_nucleus_with_an_axis_has_bins_and_a_unit_of_its_own(nucleus: str) -> None:
+    codec, axis = BinaryCodec(Nucleus.parse(nucleus)), AXES[nucleus]
+    assert bits(codec, axis.start, axis.start + 127.5 * axis.bin_width) == [0, 127]
+    assert codec.unit == axis.unit < axis.bin_width * 2
+
+
+def test_an_axis_can_be_chosen() -> None:
     codec = BinaryCodec(PHOSPHORUS, start=-120.0, bin_width=3.0)
     assert bits(codec, -119.0, 0.5) == [0, 40]
+    assert codec.unit == BinaryCodec(PHOSPHORUS).unit
+
+
+def test_a_nucleus_without_an_axis_needs_one() -> None:
+    selenium = Nucleus.parse("77Se")
+    with pytest.raises(UsageError, match="lines of 77Se lie is not known: set start and bin_width"):
+        BinaryCodec(selenium, start=-500.0)
+    codec = BinaryCodec(selenium, start=-500.0, bin_width=20.0)
+    assert bits(codec, -499.0, 100.0) == [0, 30]
+    assert codec.unit == 20.0
+
+
+@pytest.mark.parametrize("nucleus", ["1H", "19F", "31P"])
+def test_the_contract_holds_for_other_nuclei(nucleus: str) -> None:
+    axis = AXES[nucleus]
+    places = [[3.2, 40.1, 40.1, 90.7], [10.3, 64.9, 100.2], [55.5], [20.1, 77.7]]
+    spectra = [
+        spectrum_of_shifts(nucleus, [axis.start + place * axis.bin_width for place in row])
+        for row in places
+    ]
+    check_spectrum_codec(BinaryCodec, nucleus=nucleus, spectra=spectra)
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,11 @@ def test_every_edge_belongs_to_the_bin_above() -> None:
         assert occupied.nonzero().flatten().tolist() == [k]
 
 
-def test_other_nuclei_need_a_range() -> None:
-    with pytest.raises(UsageError, match="counts-128: .* for 31P set start and bin_width"):
-        CountsCodec(PHOSPHORUS)
+def test_other_nuclei_have_axes_of_their_own() -> None:
+    with pytest.raises(UsageError, match="counts-128: where the lines of 77Se lie is not known"):
+        CountsCodec(Nucleus.parse("77Se"))
+    codec = CountsCodec(PHOSPHORUS)
+    assert codec.occupied(target_of(codec, -254.0, 0.5))[0].nonzero().flatten().tolist() == [0, 64]
     codec = CountsCodec(PHOSPHORUS, start=-120.0, bin_width=3.0, below=0, above=0)
     assert codec.occupied(target_of(codec, -119.0, 0.5))[0].nonzero().flatten().tolist() == [0, 40]
 

@@ -62,10 +62,18 @@ class LineLeftOut(SiteCountBaseline):
         return [replace(s, peaks=s.peaks[1:]) for s in super().predict_spectra(molecules)]
 
 
-class LinesWithoutSigma(SiteCountBaseline):
+class SomeLinesWithoutSigma(SiteCountBaseline):
     def predict_spectra(self, molecules: Sequence[Molecule]) -> list[Spectrum]:
         return [
-            replace(s, peaks=tuple(Peak(p.ppm, atoms=p.atoms) for p in s.peaks))
+            replace(s, peaks=(Peak(s.peaks[0].ppm, atoms=s.peaks[0].atoms), *s.peaks[1:]))
+            for s in super().predict_spectra(molecules)
+        ]
+
+
+class SomeLinesWithoutAtom(SiteCountBaseline):
+    def predict_spectra(self, molecules: Sequence[Molecule]) -> list[Spectrum]:
+        return [
+            replace(s, peaks=(replace(s.peaks[0], atoms=()), *s.peaks[1:]))
             for s in super().predict_spectra(molecules)
         ]
 
@@ -91,7 +99,8 @@ WRONG_BASELINES = {
     LearnsOpposite: "occupied bins of training above empty ones",
     FitRandom: "fitted twice",
     LineLeftOut: "one line a site",
-    LinesWithoutSigma: "nucleus and sigma of lines",
+    SomeLinesWithoutAtom: "one line a site",
+    SomeLinesWithoutSigma: "nucleus and sigma of lines",
     BaselineLinesUndeclared: "no lines",
     OddMoleculeFails: "odd molecule C",
 }

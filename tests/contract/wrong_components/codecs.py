@@ -22,6 +22,12 @@ class AnyNucleus(PlainCodec):
         return super().encode(replace(spectrum, nucleus=str(self.nucleus)))
 
 
+class UnitLess(PlainCodec):
+    @property
+    def unit(self) -> float:
+        return 0.0
+
+
 class EmptyAccepted(PlainCodec):
     def encode(self, spectrum: Spectrum) -> NDArray[np.float32]:
         if spectrum.nucleus != str(self.nucleus):
@@ -133,6 +139,7 @@ class CodecStateLost(PlainCodec):
 
 
 WRONG_CODECS = {
+    UnitLess: "unit of shifts",
     AnyNucleus: "another nucleus",
     EmptyAccepted: "no lines",
     FarLinesFail: "far lines",

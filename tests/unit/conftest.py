@@ -1,0 +1,42 @@
+"""The core is tested alone: no plugin and no graph library can be imported or found."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from nmrtk.plugins import ONLY_VARIABLE, registry
+
+NOT_CORE = re.compile(r"(nmrtk_\w+|dgl|torch_geometric|numba)(\.|$)")
+
+
+class Refusal:
+    """Stands before the finders of modules."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Raise for what is not the core's."""
+        if NOT_CORE.match(name):
+            raise ModuleNotFoundError(f"the core must do without {name}", name=name)
+
+
+@pytest.fixture(scope="session")
+def plugins() -> None:
+    """What a test asks for that is about the core and installed plugins together."""
+
+
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if nothing but the core were installed, unless the test asks for `plugins`."""
+    if "plugins" in request.fixturenames:
+        yield
+        return
+    monkeypatch.setenv(ONLY_VARIABLE, "")
+    monkeypatch.setattr(sys, "meta_path", [Refusal(), *sys.meta_path])
+    for name in [name for name in sys.modules if NOT_CORE.match(name)]:
+        monkeypatch.delitem(sys.modules, name)
+    registry.cache_clear()
+    yield
+    registry.cache_clear()
