@@ -245,7 +245,7 @@ def test_hose_says_what_it_needs():
 
 def test_hose_gives_lines_to_atoms_by_their_order_where_nobody_has():
     fluorine = Nucleus.parse("19F")
-    codec = PlainCodec(fluorine)
+    codec = PlainCodec(fluorine, low=-300.0)
     known = [("CF", [-272]), ("FC(F)F", [-78] * 3), ("FCC(F)(F)F", [-230, -78, -78, -78])]
     examples = [Example(s, parse_smiles(s), spectrum_of_shifts("19F", p)) for s, p in known]
     baseline = HoseBaseline(codec)
