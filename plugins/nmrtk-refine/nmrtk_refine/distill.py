@@ -17,7 +17,7 @@ from nmrtk_refine.codes import RADIUS, Graph, structure_code, write_codes
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.kinds import Isomer, Kind
 from nmrtk_refine.statistics import condense
-from nmrtk_refine.tables import EnvironmentTables, Pattern, fingerprint
+from nmrtk_refine.tables import EnvironmentTables, Pattern, fingerprint, searched_scale
 
 BATCH_SIZE = 128
 _LEAST_STRUCTURES = 3  # with a kind of atom, before the search uses it
@@ -57,7 +57,8 @@ def distill(
             chosen = [molecule for molecule, *_ in kept]
             lines = predict_prepared(model, [p for p in prepared if p is not None], chosen).lines
             assert lines is not None  # the encoder says that it predicts them
-            shifts, scales = lines.shift.cpu().numpy(), lines.scale.cpu().numpy()
+            shifts = lines.shift.cpu().numpy()
+            scales = searched_scale(lines.scale.cpu().numpy(), loaded.calibration.score)
             start = 0
             for molecule, isomer, codes in kept:
                 sites = model.nucleus.sites(molecule)

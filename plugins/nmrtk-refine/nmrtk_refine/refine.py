@@ -101,7 +101,9 @@ class RefineGenerator(CandidateGenerator):
         search = Search(
             problems,
             tables,
-            lambda table: Judge(inversion.model, inversion.target, problems, table),
+            lambda table: Judge(
+                inversion.model, inversion.target, problems, table, inversion.settings
+            ),
             plan,
             inversion.seed,
             query.deadline - reserve,

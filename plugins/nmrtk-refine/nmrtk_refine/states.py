@@ -14,6 +14,7 @@ from nmrtk.interfaces import AtomLines
 from nmrtk.model import Prediction, ReversibleModel
 from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
+from nmrtk.score_settings import ScoreSettings
 from nmrtk_refine.annealing import Workplace, new_workplace
 from nmrtk_refine.codes import RADIUS, Graph, write_codes
 from nmrtk_refine.compiled import entry_point
@@ -29,6 +30,7 @@ from nmrtk_refine.energy import (
 )
 from nmrtk_refine.kinds import Isomer, load_graph
 from nmrtk_refine.problem import Problem
+from nmrtk_refine.tables import searched_scale
 
 BATCH_SIZE = 128
 
@@ -85,6 +87,7 @@ class Judge:
         target: (K,), what its codec makes of the lines.
         problems: what is searched.
         table: of environments, for the prior.
+        settings: of the score, for the scales of lines.
     """
 
     def __init__(
@@ -93,7 +96,9 @@ class Judge:
         target: Tensor,
         problems: list[Problem],
         table: Table,
+        settings: ScoreSettings,
     ) -> None:
+        self._settings = settings
         self._model = model
         self._target = target
         self._problems = problems
@@ -154,6 +159,7 @@ class Judge:
         self, state: State, shift: NDArray[np.float32], scale: NDArray[np.float32]
     ) -> Learned:
         problem, work = self._problems[state.problem], self._work[state.problem]
+        scale = searched_scale(scale, self._settings)
         sites = problem.target.sites
         values = np.zeros((len(sites), 4), np.float32)
         values[sites, SHIFT] = shift

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nmrtk.checkpoint import load_tensors, save_tensors
 from nmrtk.errors import CheckpointError
 from nmrtk.model import ReversibleModel
+from nmrtk.score_settings import ScoreSettings
 from nmrtk_refine.codes import RADIUS
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, PRIOR, SHIFT, Table
@@ -25,6 +26,9 @@ TABLES_FILE = "refine.safetensors"
 LEVEL_WEIGHTS = (0.4, 0.3, 0.08)
 """Of the log-probability of an environment given the next smaller one, by radius from 1; fitted on
 val, so that structures stand before what the search finds beside them."""
+
+SHARPNESS = 1.28
+"""Lines weigh so much more than their calibrated scales say; fitted on val with `LEVEL_WEIGHTS`."""
 
 UNSEEN_ENERGY = 1.5
 """Of an environment in one that was not seen either."""
@@ -172,6 +176,13 @@ def insert_rows(table: Table, keys: NDArray[np.uint64], first: int) -> None:
             place = (place + np.uint64(1)) & last
         table.keys[place] = keys[number]
         table.rows[place] = first + number
+
+
+def searched_scale(scale: NDArray[np.float32], settings: ScoreSettings) -> NDArray[np.float32]:
+    """Scales that the search uses, from those that a network puts out: calibrated, since a network
+    that was trained for long is surer of itself than it should be.
+    """
+    return scale * np.float32(settings.scale_factor / SHARPNESS)
 
 
 def fingerprint(model: ReversibleModel) -> str:
