@@ -5,9 +5,9 @@
 Takes test molecules with spectra of both nuclei, at random, and searches each by its formula and
 bare lines of the first nucleus, each once (setting c of `benchmarks/elucidate.py`). The candidates
 that were found are then ranked again with the lines of the second nucleus beside them, so that both
-rankings are of the same candidates. With `--isomers N` they are instead the truth and so many isomers
-that differ from it by one to three exchanges of bonds and have the same hydrogens on each atom: no
-search, but candidates that are hard to tell apart.
+rankings are of the same candidates. With `--isomers N` they are instead the truth and so many
+isomers that differ from it by one to three exchanges of bonds and have the same hydrogens on each
+atom: no search, but candidates that are hard to tell apart.
 """
 
 from __future__ import annotations
