@@ -5,14 +5,14 @@
 Takes test molecules with spectra of both nuclei, at random, and searches each by its formula and
 bare lines of the first nucleus, each once (setting c of `benchmarks/elucidate.py`). The candidates
 that were found are then ranked again with the lines of the second nucleus beside them, so that both
-rankings are of the same candidates. With `--isomers` they are instead all molecules of both data
-sets that have the formula, and molecules with fewer than three such isomers are left out.
+rankings are of the same candidates. With `--isomers N` they are instead the truth and so many
+isomers that differ from it by one to three exchanges of bonds and have the same hydrogens on each
+atom: no search, but candidates that are hard to tell apart.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy as np
 
 from nmrtk.checkpoint import LoadedModel, load_model
 from nmrtk.dataset import DataSet
+from nmrtk.decoys import random_isomers
 from nmrtk.elucidation import Elucidation, Inversion, elucidate
 from nmrtk.errors import NmrtkError
 from nmrtk.formula import Formula
@@ -34,7 +35,7 @@ from nmrtk.recipe import SplitChoice
 from nmrtk.spectrum import Spectrum, spectrum_of_shifts
 from nmrtk.tables import Table, fixed, percent
 
-LEAST_ISOMERS = 3
+MOST_MOVES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,7 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=["val", "test"])
     parser.add_argument("--molecules", type=int, default=30)
     parser.add_argument("--atoms", type=int, nargs=2, default=(6, 16), help="heavy atoms, from, to")
-    parser.add_argument(
-        "--isomers", action="store_true", help="of the data sets, in place of a search"
-    )
+    parser.add_argument("--isomers", type=int, default=0, help="so many, in place of a search")
     parser.add_argument("--generator", default="refine")
     parser.add_argument("--seconds", type=float, default=30.0, help="for each molecule")
     parser.add_argument("--seed", type=int, default=0)
@@ -81,18 +80,11 @@ def main() -> None:
     low, high = choices.atoms
     pairs = [one for one in pairs if low <= one.first.molecule.GetNumAtoms() <= high]
     order = np.random.default_rng(choices.seed).permutation(len(pairs)).tolist()
-    known = isomers(choices.data, choices.other_data) if choices.isomers else {}
     searching = None if choices.isomers else build("candidate_generators", choices.generator)
     ranks: list[tuple[int, int, int]] = []
-    for index in order:
-        if len(ranks) == choices.molecules:
-            break
-        generator = searching
-        if generator is None:
-            names = known[Formula.of_molecule(pairs[index].first.molecule)]
-            if len(names) < LEAST_ISOMERS:
-                continue
-            generator = Given(names)
+    for index in order[: choices.molecules]:
+        truth = pairs[index].first.molecule
+        generator = searching or Given(near_isomers(truth, choices.isomers, choices.seed))
         ranks.append(rank_both(loaded, other, pairs[index], generator, choices.seconds))
         print(f"{len(ranks)}/{choices.molecules} {pairs[index].first.id} {ranks[-1]}", flush=True)
     print(table(ranks, (str(loaded.model.nucleus), str(other.model.nucleus))).to_markdown())
@@ -112,15 +104,11 @@ def read_pairs(first: Path, second: Path, split: str) -> list[Pair]:
     ]
 
 
-def isomers(*paths: Path) -> dict[Formula, list[str]]:
-    """All constitutions of data sets by formula."""
-    found: defaultdict[Formula, dict[str, None]] = defaultdict(dict)
-    for path in paths:
-        with DataSet(path) as data:
-            for record in data.records():
-                name = canonical_smiles(record.molecule)
-                found[Formula.of_molecule(record.molecule)][name] = None
-    return {formula: list(names) for formula, names in found.items()}
+def near_isomers(molecule: Molecule, count: int, seed: int) -> list[str]:
+    """A molecule and isomers that are a few exchanges of bonds away."""
+    rng = np.random.default_rng(seed)
+    found = random_isomers(molecule, count, rng, most_moves=MOST_MOVES)
+    return [canonical_smiles(one) for one in (molecule, *found)]
 
 
 def rank_both(

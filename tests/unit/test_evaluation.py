@@ -40,6 +40,7 @@ class Recorder(Baseline):
 
 class LineRecorder(Recorder):
     predicts_lines = True
+    learns_atoms = True
 
     def predict_spectra(self, molecules):
         return [
