@@ -10,14 +10,16 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from nmrtk.errors import UsageError
-from nmrtk.formula import Formula
+from nmrtk.formula import HYDROGEN, Formula
 from nmrtk.interfaces import CandidateGenerator
 from nmrtk.inversion import Inversion
 from nmrtk.molecule import Molecule
 from nmrtk.query import Query
 
-_VALENCES = {"B": 3, "C": 4, "N": 3, "O": 2, "F": 1, "Si": 4, "P": 3, "S": 2, "Cl": 1, "Br": 1}
-_VALENCES |= {"I": 1}
+_VALENCES = {
+    **{"B": 3, "C": 4, "N": 3, "O": 2, "F": 1, "Si": 4},
+    **{"P": 3, "S": 2, "Cl": 1, "Br": 1, "I": 1},
+}
 _MOST_ORDER = 3
 
 
@@ -67,12 +69,12 @@ def _heavy_atoms(formula: Formula) -> list[str]:
     Raises:
         UsageError: an element has no usual valence, or the formula has a charge.
     """
-    unusual = [s for s, _ in formula.counts if s != "H" and s not in _VALENCES]
+    unusual = [s for s, _ in formula.counts if s != HYDROGEN and s not in _VALENCES]
     if unusual or formula.charge:
         raise UsageError(
             f"{formula}: random structures are of uncharged {', '.join(_VALENCES)} and H alone"
         )
-    return [s for s, count in formula.counts if s != "H" for _ in range(count)]
+    return [s for s, count in formula.counts if s != HYDROGEN for _ in range(count)]
 
 
 def _extra_bonds(formula: Formula, atoms: list[str]) -> int:
@@ -81,7 +83,7 @@ def _extra_bonds(formula: Formula, atoms: list[str]) -> int:
     Raises:
         UsageError: the numbers of the atoms fit no structure.
     """
-    ends = sum(_VALENCES[symbol] for symbol in atoms) - formula["H"]
+    ends = sum(_VALENCES[symbol] for symbol in atoms) - formula[HYDROGEN]
     extra = ends // 2 - (len(atoms) - 1)
     if not atoms or ends % 2 or extra < 0:
         raise UsageError(f"{formula}: no structure of usual valences has this formula")
