@@ -49,6 +49,7 @@ from nmrtk.query import Query
 from nmrtk.recipe import SplitChoice
 from nmrtk.reliability import measure_reliability
 from nmrtk.score_fit import ScoredSet, fit_posterior, scored_set
+from nmrtk.score_settings import ScoreSettings
 from nmrtk.spectrum import Peak, Spectrum
 from nmrtk.tables import Table, fixed, percent
 
@@ -126,14 +127,15 @@ def main() -> None:
             print(f"{number}/{len(open_tasks)} {what} rank {row['rank']}", flush=True)
     found = [rows[task.key] for task in tasks]
     ours = [row for row in found if row["method"] == OURS]
-    tables = [accuracy_table(found), *reliability_tables(ours)]
+    settings = loaded.calibration.score
+    if choices.fit:
+        settings = fit_posterior([set_of(row) for row in ours], settings)
+        recalibrate(loaded.path, replace(loaded.calibration, score=settings))
+        print(f"Stored in {loaded.path}: {settings}")
+    tables = [accuracy_table(found), *reliability_tables(ours, settings)]
     text = "\n\n".join(table.to_markdown() for table in tables) + "\n"
     (choices.output / "report.md").write_text(text, encoding="utf-8")
     print(text)
-    if choices.fit:
-        fitted = fit_posterior([set_of(row) for row in ours], loaded.calibration.score)
-        recalibrate(loaded.path, replace(loaded.calibration, score=fitted))
-        print(f"Stored in {loaded.path}: {fitted}")
 
 
 def choose_methods(choices: argparse.Namespace, loaded: LoadedModel) -> dict[str, Method]:
@@ -316,13 +318,16 @@ def accuracy_table(rows: Sequence[Row]) -> Table:
     return Table("Structures found", columns, lines, (note,))
 
 
-def reliability_tables(rows: Sequence[Row]) -> list[Table]:
-    """Stated against observed, of each setting."""
+def reliability_tables(rows: Sequence[Row], settings: ScoreSettings) -> list[Table]:
+    """Stated against observed, of each setting.
+
+    Stated is what the settings make of the scores: a fit needs no new search.
+    """
     tables = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
         chosen = [row for row in rows if row["setting"] == setting]
         found = measure_reliability(
-            [row["probability"] for row in chosen],
+            [float(set_of(row).probabilities(settings)[:-1].max(initial=0.0)) for row in chosen],
             np.array([row["rank"] == 1 for row in chosen]),
         )
         tables.append(

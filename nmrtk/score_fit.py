@@ -26,7 +26,7 @@ MOLECULES, ISOMERS = 300, 40
 LARGEST = 36
 """Heavy atoms of the molecules."""
 
-_SURPRISE = 1e-9  # least probability, so that one miss does not decide the fit
+_SURPRISE = 1e-3  # least probability, so that a few misses do not make all the others unsure
 _STEPS = 400
 _TINY = 1e-300
 
