@@ -136,8 +136,8 @@ def make_priors(loaded: LoadedModel) -> dict[str, Prior]:
 def environment_energy(molecule: Molecule, table: Table) -> float:
     """Energy of a structure in the prior of the search."""
     codes, _ = codes_of(Isomer.of_molecule(molecule))
-    rows = [find_row(table, codes, atom) for atom in range(codes.shape[1])]
-    return float(table.values[rows, PRIOR].sum())
+    atoms = range(codes.shape[1])
+    return float(sum(table.values[int(find_row(table, codes, atom)), PRIOR] for atom in atoms))
 
 
 if __name__ == "__main__":
