@@ -1,13 +1,17 @@
 """Backbones side by side, trained alike on the same features and measured on val.
 
-python benchmarks/backbones.py examples/backbones/*.toml --data DATA.h5 -o TABLE.json
+    python benchmarks/backbones.py examples/backbones/*.toml --data DATA.h5 -o backbones/
+
+The recipes start from one trained model, whose encoder stays as it is. Each is trained in a folder
+of its own in `-o`; the same command given again trains what is left. All figures go to
+`backbones/table.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,14 +21,17 @@ import torch
 from scipy.stats import kurtosis, skew
 from torch import Tensor
 
-from nmrtk import load
 from nmrtk.batch import PreparedExample, collate, prepare_examples
 from nmrtk.calibration import with_features
+from nmrtk.checkpoint import load_model
 from nmrtk.dataset import DataSet
-from nmrtk.model import ReversibleModel, build_model
+from nmrtk.fabric import launch_fabric
+from nmrtk.model import ReversibleModel
 from nmrtk.objective import Objective
-from nmrtk.recipe import Recipe, SplitChoice, make_recipe, read_recipe
+from nmrtk.recipe import Recipe, make_recipe, read_recipe
+from nmrtk.run_folder import METRICS_FILE, STATE_FILE, Row
 from nmrtk.scoring import best_threshold, score_code
+from nmrtk.training import resume_training, start_training
 
 _MIB = 2**20
 _ENLARGED = 3.0  # factor of all weights in the second look at the round trip
@@ -82,105 +89,76 @@ class Result:
     saved: int
 
 
-class Race:
-    """What all backbones share: molecules, and the features that a trained encoder gives them.
+class Epochs:
+    """Prints the epochs of a training."""
 
-    Args:
-        start: trained model.
-        data: data set.
-        limit: of training molecules; 0 for all.
-    """
+    def preparing(self, split: str, done: int, total: int) -> None:
+        """Nothing."""
 
-    def __init__(self, start: str, data: Path, limit: int) -> None:
-        model = load(start).model
-        self.examples: dict[str, list[PreparedExample]] = {}
-        with DataSet(data) as opened:
-            for split in ("train", "val"):
-                examples = opened.examples(SplitChoice(), split)
-                if split == "train" and limit:
-                    order = np.random.default_rng(0).permutation(len(examples))[:limit]
-                    examples = [examples[i] for i in order]
-                prepared, _ = prepare_examples(model, examples)
-                self.examples[split] = with_features(model, prepared)
+    def step(self, epoch: int, batch: int, batches: int, loss: float) -> None:
+        """Nothing."""
 
-    def run(self, name: str, recipe: Recipe) -> Result:
-        """Train the backbone of a recipe, and measure it."""
-        torch.manual_seed(recipe.training.seed)
-        model = build_model(recipe)
-        objective = Objective(model, recipe.loss, lines_per_molecule=1.0, complete_codes=False)
-        seconds = self._train(model, objective, recipe)
-        return self._measure(name, model.eval(), objective, seconds, recipe.training.batch_size)
+    def epoch(self, row: Row, best: bool) -> None:
+        """Print the validation loss."""
+        print(f"epoch {row['epoch']}  val loss {row['val_loss']:.4f}", flush=True)
 
-    def _train(self, model: ReversibleModel, objective: Objective, recipe: Recipe) -> float:
-        choice, train = recipe.training, self.examples["train"]
-        steps = choice.epochs * -(-len(train) // choice.batch_size)
-        groups = [
-            {
-                "params": list(model.backbone.parameters()),
-                "weight_decay": choice.backbone_weight_decay,
-            },
-            {"params": list(model.codec.parameters()), "weight_decay": choice.weight_decay},
-        ]
-        groups = [group for group in groups if group["params"]]
-        optimizer = torch.optim.AdamW(groups, lr=choice.learning_rate)
-        peak = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, choice.learning_rate, steps, pct_start=choice.warmup, cycle_momentum=False
-        )
-        generator = torch.Generator().manual_seed(choice.seed)
-        started = time.process_time()
-        for _ in range(choice.epochs):
-            for rows in torch.randperm(len(train), generator=generator).split(choice.batch_size):
-                noise = torch.randn(len(rows), model.backbone.width, generator=generator)
-                batch = collate(
-                    model, [train[i] for i in rows], feature_noise=choice.feature_noise * noise
-                )
-                optimizer.zero_grad()
-                objective.weighted(objective(batch)).mean().backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), choice.gradient_clip)
-                optimizer.step()
-                peak.step()
-        return (time.process_time() - started) / choice.epochs
+    def note(self, text: str) -> None:
+        """Print it."""
+        print(text, flush=True)
 
-    def _measure(
-        self,
-        name: str,
-        model: ReversibleModel,
-        objective: Objective,
-        seconds: float,
-        batch_size: int,
-    ) -> Result:
-        batch = collate(model, self.examples["val"])
-        with torch.no_grad():
-            prediction = objective.predict(batch)
-            terms = objective.terms(prediction, batch)
-            occupancy = model.codec.occupancy(prediction.code).numpy()
-            observed = model.codec.occupancy(model.codec.embed(batch.target)).numpy() > 0.5
-        free = prediction.free.double().numpy()
-        score = score_code(occupancy > best_threshold(occupancy, observed), observed)
-        trained = _trip(model, prediction.features, batch.condition)
-        first = collate(model, self.examples["val"][:batch_size])
-        saved = _saved_bytes(model, lambda: objective.weighted(objective(first)).mean())
-        with torch.no_grad():
-            for parameter in model.backbone.parameters():
-                parameter.mul_(_ENLARGED)
-        low, middle, high = np.percentile(free.std(axis=0), (5, 50, 95))
-        return Result(
-            name,
-            sum(p.numel() for p in model.backbone.parameters()),
-            score.micro_f1,
-            score.macro_f1,
-            float(terms["code"].mean()),
-            float(terms["free"].mean()),
-            float(free.mean()),
-            float(free.std()),
-            (float(low), float(middle), float(high)),
-            float(np.median(np.abs(skew(free)))),
-            float(np.median(kurtosis(free))),
-            trained,
-            _trip(model, prediction.features, batch.condition),
-            seconds,
-            saved,
-        )
+
+def train(recipe: Recipe, data: Path, run: Path) -> float:
+    """Train what is left; returns CPU seconds of an epoch."""
+    fabric = launch_fabric(1, "cpu")
+    if not (run / STATE_FILE).exists():
+        interrupted = start_training(recipe, data, run, fabric, Epochs()).interrupted
+    elif not load_model(run).training["finished"]:
+        interrupted = resume_training(run, fabric, Epochs(), data).interrupted
+    else:
+        interrupted = False
+    if interrupted:
+        raise SystemExit("stopped: the same command goes on")
+    with (run / METRICS_FILE).open(encoding="utf-8", newline="") as file:
+        return float(np.mean([float(row["cpu_seconds"]) for row in csv.DictReader(file)]))
+
+
+def measure(
+    name: str, model: ReversibleModel, recipe: Recipe, val: list[PreparedExample], seconds: float
+) -> Result:
+    """Figures of val, whose examples have their features."""
+    objective = Objective(model, recipe.loss, lines_per_molecule=1.0, complete_codes=False)
+    batch = collate(model, val)
+    with torch.no_grad():
+        prediction = objective.predict(batch)
+        terms = objective.terms(prediction, batch)
+        occupancy = model.codec.occupancy(prediction.code).numpy()
+        observed = model.codec.occupancy(model.codec.embed(batch.target)).numpy() > 0.5
+    free = prediction.free.double().numpy()
+    score = score_code(occupancy > best_threshold(occupancy, observed), observed)
+    trained = _trip(model, prediction.features, batch.condition)
+    first = collate(model, val[: recipe.training.batch_size])
+    saved = _saved_bytes(model, lambda: objective.weighted(objective(first)).mean())
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter.mul_(_ENLARGED)
+    low, middle, high = np.percentile(free.std(axis=0), (5, 50, 95))
+    return Result(
+        name,
+        sum(p.numel() for p in model.backbone.parameters()),
+        score.micro_f1,
+        score.macro_f1,
+        float(terms["code"].mean()),
+        float(terms["free"].mean()),
+        float(free.mean()),
+        float(free.std()),
+        (float(low), float(middle), float(high)),
+        float(np.median(np.abs(skew(free)))),
+        float(np.median(kurtosis(free))),
+        trained,
+        _trip(model, prediction.features, batch.condition),
+        seconds,
+        saved,
+    )
 
 
 def _trip(model: ReversibleModel, features: Tensor, vectors: Tensor) -> Trip:
@@ -246,19 +224,28 @@ def main() -> None:
     parser.add_argument("recipes", type=Path, nargs="+", help="TOML files, one a backbone")
     parser.add_argument("--data", type=Path, required=True, help="data set")
     parser.add_argument("--limit", type=int, default=0, help="training molecules; 0 for all")
-    parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recipes = {path.stem: make_recipe(read_recipe(path), str(path)) for path in arguments.recipes}
-    (start,) = {recipe.start for recipe in recipes.values()}
-    race = Race(start[0], arguments.data, arguments.limit)
-    print(", ".join(f"{len(part)} {split}" for split, part in race.examples.items()), flush=True)
+    val: list[PreparedExample] = []
     results = []
-    for name, recipe in recipes.items():
-        results.append(race.run(name, recipe))
+    for path in arguments.recipes:
+        recipe = make_recipe(read_recipe(path), str(path))
+        training = recipe.training.model_copy(update={"limit": arguments.limit})
+        recipe = recipe.model_copy(update={"training": training})
+        run = arguments.output / path.stem
+        seconds = train(recipe, arguments.data, run)
+        model = load_model(run).model.eval()
+        if not val:
+            # The encoder is the same in all of them.
+            with DataSet(arguments.data) as data:
+                examples = data.examples(recipe.split, "val")
+            val = with_features(model, prepare_examples(model, examples)[0])
+        results.append(measure(path.stem, model, recipe, val, seconds))
         print("\n".join(table(results[-1:])), flush=True)
-        if arguments.output:
-            arguments.output.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+    text = json.dumps([asdict(result) for result in results], indent=1)
+    (arguments.output / "table.json").write_text(text + "\n", encoding="utf-8")
+    print(f"{len(val)} molecules of val")
     print("\n".join(table(results)))
 
 

@@ -62,10 +62,8 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(examples))
     chosen = choose([examples[row] for row in order.tolist()], choices.molecules)
     places: dict[tuple[str, int], list[float]] = {}
-    for example in chosen:
-        for distance in DISTANCES:
-            rng = np.random.default_rng(distance)
-            isomers = random_isomers(example.molecule, ISOMERS, rng, distance)
+    for example, by_distance in chosen:
+        for distance, isomers in by_distance.items():
             structures = [parse_smiles(canonical_smiles(example.molecule)), *isomers]
             for name, prior in priors.items():
                 values = prior(example, structures)
@@ -86,8 +84,10 @@ def main() -> None:
     print(PrintedTable("Molecules among random isomers", columns, lines).to_markdown())
 
 
-def choose(examples: Sequence[Example], count: int) -> Iterator[Example]:
-    """Uncharged molecules of medium size that have enough isomers."""
+def choose(
+    examples: Sequence[Example], count: int
+) -> Iterator[tuple[Example, dict[int, list[Molecule]]]]:
+    """Uncharged molecules of medium size that have enough isomers, with these."""
     for example in examples:
         molecule = example.molecule
         if count == 0:
@@ -100,9 +100,13 @@ def choose(examples: Sequence[Example], count: int) -> Iterator[Example]:
             continue
         if any(kind.charge for kind in isomer.kinds):
             continue
-        if len(random_isomers(molecule, ISOMERS, np.random.default_rng(3), 3)) == ISOMERS:
+        by_distance = {
+            distance: random_isomers(molecule, ISOMERS, np.random.default_rng(distance), distance)
+            for distance in DISTANCES
+        }
+        if all(len(isomers) == ISOMERS for isomers in by_distance.values()):
             count -= 1
-            yield example
+            yield example, by_distance
 
 
 def make_priors(loaded: LoadedModel) -> dict[str, Prior]:

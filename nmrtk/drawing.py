@@ -25,6 +25,18 @@ PREDICTED_COLOUR = "#c0392b"
 _MARK = (1.0, 0.72, 0.68)
 
 
+def require_matplotlib() -> None:
+    """Say at once, before any work is done, that nothing can be drawn.
+
+    Raises:
+        UsageError: matplotlib is missing.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError("drawing needs matplotlib: pip install nmrtk[report]") from error
+
+
 def structure_svg(
     molecule: Molecule,
     shifts: Mapping[int, float] | None = None,
@@ -107,10 +119,9 @@ def _sticks(axes: Axes, spectrum: Spectrum, direction: int, colour: str, label: 
 
 
 def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("drawing needs matplotlib: pip install nmrtk[report]") from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained")
 
 

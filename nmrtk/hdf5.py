@@ -6,9 +6,11 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
+
+_BYTES: Final = "B"  # the format of bytes without sign, for `memoryview`
 
 
 class Sink(io.FileIO):
@@ -22,7 +24,7 @@ class Sink(io.FileIO):
 
     def write(self, content: Any) -> int:
         """Write all of it, or note the failure."""
-        view = memoryview(content).cast("@B")
+        view = memoryview(content).cast(_BYTES)
         written = 0
         # An interrupt too: here it would leave HDF5 half-way through a block.
         try:

@@ -15,6 +15,7 @@ from rdkit.Chem import rdDepictor
 from rdkit.Chem.Draw import rdMolDraw2D
 
 from nmrtk.atomic import cause_of
+from nmrtk.drawing import require_matplotlib
 from nmrtk.errors import DataError, UsageError, shorten
 from nmrtk.molecule import Molecule, parse_smiles
 from nmrtk.nucleus import HYDROGEN_LETTER_NUCLEI
@@ -404,17 +405,13 @@ def _spread(values: Sequence[float], gap: float, low: float, high: float) -> lis
 def _check(path: FilePath) -> None:
     if path.suffix.lower() not in ENDINGS:
         raise UsageError(f"{path}: end the name of a picture in {', '.join(ENDINGS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError("drawing needs matplotlib: pip install nmrtk[report]") from error
+    require_matplotlib()
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("drawing needs matplotlib: pip install nmrtk[report]") from error
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH))
 
 

@@ -64,11 +64,12 @@ def compare(
     from nmrtk.atomic import write_bytes
     from nmrtk.cli.comparison_display import ComparisonDisplay
     from nmrtk.cli.main import EXIT_FAILURE, EXIT_INTERRUPTED
-    from nmrtk.comparison.picture import require_matplotlib, save_picture
+    from nmrtk.comparison.picture import save_picture
     from nmrtk.comparison.plan import claim_folder, make_plan
     from nmrtk.comparison.report import make_report
     from nmrtk.comparison.results import read_results, result_rows, write_rows
     from nmrtk.comparison.runs import carry_out
+    from nmrtk.drawing import require_matplotlib
 
     require_matplotlib()
     plan = make_plan(recipes, data, output, seeds=seeds, split=split, codec=codec)

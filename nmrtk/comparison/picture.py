@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmrtk.comparison.figures import FIGURES
-from nmrtk.errors import UsageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,18 +21,6 @@ _WIDTH, _ROW, _AROUND = 2.4, 0.26, 0.9
 """Width of a panel, height of a recipe and of what stands above and below, in inches."""
 
 _DPI = 150
-
-
-def require_matplotlib() -> None:
-    """Say at once, not after hours, that nothing can be drawn.
-
-    Raises:
-        UsageError: matplotlib is missing.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError("the picture needs matplotlib: pip install nmrtk[report]") from error
 
 
 def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:

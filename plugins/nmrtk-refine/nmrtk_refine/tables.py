@@ -28,7 +28,8 @@ LEVEL_WEIGHTS = (0.4, 0.3, 0.08)
 val, so that structures stand before what the search finds beside them."""
 
 SHARPNESS = 1.28
-"""Lines weigh so much more than their calibrated scales say; fitted on val with `LEVEL_WEIGHTS`."""
+"""Lines weigh so much more than their calibrated scales say: the factor of the model on whose raw
+scales `LEVEL_WEIGHTS` were fitted."""
 
 UNSEEN_ENERGY = 1.5
 """Of an environment in one that was not seen either."""

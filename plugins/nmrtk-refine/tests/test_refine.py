@@ -4,13 +4,18 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from doubles import small_model
 from nmrtk_refine import candidate_generators
 from nmrtk_refine.distill import distill
+from nmrtk_refine.energy import INVERSE_SCALE
+from nmrtk_refine.kinds import Isomer
+from nmrtk_refine.problem import make_problems
 from nmrtk_refine.refine import RefineGenerator
-from nmrtk_refine.tables import TABLES_FILE, EnvironmentTables, fingerprint
+from nmrtk_refine.states import Judge, State
+from nmrtk_refine.tables import SHARPNESS, TABLES_FILE, EnvironmentTables, fingerprint
 from refine_material import SMILES, make_tables
 
 from nmrtk.checkpoint import Calibration, LoadedModel
@@ -170,3 +175,24 @@ def test_listing_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
     assert run.stdout.strip() == "[]"
+
+
+def with_factor(loaded, factor):
+    score = replace(loaded.calibration.score, scale_factor=factor)
+    return replace(loaded, calibration=replace(loaded.calibration, score=score))
+
+
+def test_tables_and_judge_take_calibrated_scales(loaded):
+    plain, unsure = (with_factor(loaded, factor) for factor in (SHARPNESS, 3 * SHARPNESS))
+    narrow, wide = tables_of(plain), tables_of(unsure)
+    assert (wide.scales > narrow.scales).any()
+    assert (wide.scales >= narrow.scales).all()
+    problems = make_problems(C3H6O, ACETONE, narrow)
+    learned = []
+    for one in (plain, unsure):
+        target = torch.from_numpy(one.model.codec.encode(ACETONE))
+        judge = Judge(one.model, target, problems, narrow.table(), one.calibration.score)
+        isomer = Isomer.of_molecule(parse_smiles("CC(C)=O"))
+        (said,) = judge.judge([State(0, isomer, 0.0)])
+        learned.append(said.values[:, INVERSE_SCALE])
+    np.testing.assert_allclose(learned[0], 3 * learned[1], rtol=1e-5)
