@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nmrtk.molecule import Molecule, canonical_smiles
 from nmrtk_refine.annealing import Kept, anneal, new_kept, new_workplace
+from nmrtk_refine.codes import RADIUS
 from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, SHIFT, Table
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.problem import Problem
@@ -25,7 +26,7 @@ SHAKEN, HOT, WARM, COLD = 1e4, 2.5, 1.2, 0.35
 """Temperatures in nats: at which every move is accepted, where a chain starts from nothing, from a
 good structure, and where it ends."""
 
-LEARNED_ROOM = 60_000
+LEARNED_ROOM = 80_000
 """Environments that the network can teach a search."""
 
 _CHUNK, _SHAKEN_MOVES = 25_000, 2_000
@@ -130,7 +131,7 @@ class Search:
         self._chains_end = deadline - min(_LAST_LOOK * left, _LONGEST_LAST_LOOK_S)
         self._seeds = np.random.SeedSequence(seed)
         self._table = tables.table(LEARNED_ROOM)
-        self._known = len(tables.keys)
+        self._known = tables.keys
         self._learned: list[Learned] = []
         self._judge = judge(self._table)
         self._random = np.random.default_rng(seed)
@@ -268,29 +269,45 @@ class Search:
             self.states[key] = State(number, isomer, energy)
 
     def _learn(self) -> None:
-        """Enter what the network said of environments into the table of this search."""
+        """Enter what the network said of environments into the table of this search: of the largest
+        ones, and of the next smaller ones where the table knows nothing as large.
+        """
         if not self._learned:
             return
-        codes = np.concatenate([one.codes for one in self._learned])
+        codes = np.concatenate([one.codes for one in self._learned], axis=1)
         values = np.concatenate([one.values for one in self._learned])
-        keys, members, counts = np.unique(codes, return_inverse=True, return_counts=True)
-        members = members.reshape(-1)
-        shift = np.bincount(members, values[:, SHIFT]) / counts
-        spread = np.bincount(members, np.abs(values[:, SHIFT] - shift[members])) / counts
-        scale = np.bincount(members, 1 / values[:, INVERSE_SCALE]) / counts
-        scale = np.hypot(scale, spread * np.sqrt(1 + 1 / counts))
-        rows = np.zeros((len(keys), 4), np.float32)
-        rows[members] = values
-        rows[:, SHIFT] = shift
-        rows[:, INVERSE_SCALE] = 1 / scale
-        rows[:, LOG_WIDTH] = np.log(2 * scale)
-        often = np.sort(np.argsort(-counts, kind="stable")[:LEARNED_ROOM])
-        self._enter(keys[often], rows[often])
-
-    def _enter(self, keys: NDArray[np.uint64], rows: NDArray[np.float32]) -> None:
+        pairs = codes[[RADIUS, RADIUS - 1]].T
+        new = np.ones(pairs.shape, np.bool_)
+        new[:, 1] = ~np.isin(pairs[:, 1], self._known)
+        keys, rows = summed_up(pairs[new], np.repeat(values, new.sum(1), axis=0))
+        # In the order in which they were learned, so that each keeps its row.
+        keys, rows = keys[:LEARNED_ROOM], rows[:LEARNED_ROOM]
+        first = len(self._known)
         # The last row of the table is that of an unknown atom.
-        self._table.values[self._known : self._known + len(keys)] = rows
-        insert_rows(self._table, keys, self._known)
+        self._table.values[first : first + len(keys)] = rows
+        insert_rows(self._table, keys, first)
+
+
+def summed_up(
+    codes: NDArray[np.uint64], values: NDArray[np.float32]
+) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Environments of sites (N,) with values (N, 4), in the order in which they turn up: codes (E,)
+    and values (E, 4). Where sites of one environment differ in shift, its scale is wider.
+    """
+    keys, places, members, counts = np.unique(
+        codes, return_index=True, return_inverse=True, return_counts=True
+    )
+    members = members.reshape(-1)
+    shift = np.bincount(members, values[:, SHIFT], len(keys)) / counts
+    spread = np.bincount(members, np.abs(values[:, SHIFT] - shift[members]), len(keys)) / counts
+    scale = np.bincount(members, 1 / values[:, INVERSE_SCALE], len(keys)) / counts
+    scale = np.hypot(scale, spread * np.sqrt(1 + 1 / counts))
+    rows = values[places]
+    rows[:, SHIFT] = shift
+    rows[:, INVERSE_SCALE] = 1 / scale
+    rows[:, LOG_WIDTH] = np.log(2 * scale)
+    order = np.argsort(places)
+    return keys[order], rows[order]
 
 
 def _legs(chain: _Chain) -> list[tuple[int, float, float]]:

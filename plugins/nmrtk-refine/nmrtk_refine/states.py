@@ -16,7 +16,7 @@ from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
 from nmrtk.score_settings import ScoreSettings
 from nmrtk_refine.annealing import Workplace, new_workplace
-from nmrtk_refine.codes import RADIUS, Graph, write_codes
+from nmrtk_refine.codes import Graph, write_codes
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import (
     INVERSE_SCALE,
@@ -59,7 +59,7 @@ class Learned:
     """What the network said of sites: N of them.
 
     Args:
-        codes: (N,), uint64, of the largest environment.
+        codes: (RADIUS + 1, N), uint64, of their environments.
         values: (N, 4), float32, as in `Table.values`.
     """
 
@@ -169,7 +169,7 @@ class Judge:
         state.score = problem.cost + score_values(
             self._graphs[state.problem], self._table, problem.target, work, values
         )
-        return Learned(work.codes[0, RADIUS, sites], values[sites])
+        return Learned(work.codes[0][:, sites], values[sites])
 
 
 def _split(lines: AtomLines, count: int) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

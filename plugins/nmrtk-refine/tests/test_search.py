@@ -3,9 +3,10 @@ import time
 import numpy as np
 import pytest
 from nmrtk_refine.distill import codes_of
+from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, PRIOR, SHIFT
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.problem import make_problems
-from nmrtk_refine.search import Plan, Search
+from nmrtk_refine.search import Plan, Search, summed_up
 from refine_material import TableJudge, lines_of, make_tables
 
 from nmrtk.errors import UsageError
@@ -175,3 +176,19 @@ def test_more_lines_than_atoms_are_no_obstacle(tables):
         tables, "C2H6O", spectrum_of_shifts("13C", [10, 20, 20]), Plan(5_000, rounds=2)
     )
     assert set(smiles_of(search)) == {"CCO", "COC"}
+
+
+def test_what_is_learned_keeps_its_row_and_gets_wider_where_sites_differ():
+    codes = np.array([7, 3, 7], np.uint64)
+    values = np.array([[20.0, 1.0, 0.7, 2.0], [50.0, 0.5, 1.4, 3.0], [24.0, 1.0, 0.7, 2.0]])
+    keys, rows = summed_up(codes, values.astype(np.float32))
+    assert keys.tolist() == [7, 3]
+    assert rows[:, SHIFT].tolist() == [22.0, 50.0]
+    assert rows[:, PRIOR].tolist() == [2.0, 3.0]
+    assert rows[0, INVERSE_SCALE] < 0.5
+    assert rows[1, INVERSE_SCALE] == 0.5
+    np.testing.assert_allclose(rows[:, LOG_WIDTH], np.log(2 / rows[:, INVERSE_SCALE]), rtol=1e-6)
+    more, _ = summed_up(
+        np.append(codes, np.uint64(1)), np.vstack([values, values[:1]]).astype(np.float32)
+    )
+    assert more.tolist() == [7, 3, 1]
