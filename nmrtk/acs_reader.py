@@ -79,6 +79,16 @@ def parse_spectrum(text: str, nucleus: str) -> Spectrum:
     return parse_acs(text, nucleus) if reads_as_text(text) else parse_peaks(text, nucleus)
 
 
+def nuclei_of(text: str) -> tuple[str, ...]:
+    """Nuclei that the text of a journal names before shifts.
+
+    Example:
+        >>> nuclei_of("1H NMR (400 MHz, CDCl3) δ 3.72, 1.24. 13C NMR δ 57.8, 18.1")
+        ('1H', '13C')
+    """
+    return tuple(dict.fromkeys(_name(head) for head in _HEAD.finditer(_plain(text))))
+
+
 def parse_acs(text: str, nucleus: str) -> Spectrum:
     """Read the text of a journal.
 
@@ -143,9 +153,7 @@ def _section(text: str, nucleus: str) -> tuple[int, int, str]:
     heads = list(_HEAD.finditer(text))
     begin, end = 0, len(text)
     if heads:
-        names = [
-            f"{head['mass'] or head['mass2']}{head['symbol'] or head['symbol2']}" for head in heads
-        ]
+        names = [_name(head) for head in heads]
         if nucleus not in names:
             raise SpectrumError(
                 f"the text is of {' and '.join(dict.fromkeys(names))}, but {nucleus} lines are "
@@ -162,6 +170,10 @@ def _section(text: str, nucleus: str) -> tuple[int, int, str]:
         start = _after_conditions(text, begin, end) if heads else begin
     tail = _TAIL.search(text, start, end)
     return start, tail.start() if tail else end, text[begin:start]
+
+
+def _name(head: re.Match[str]) -> str:
+    return f"{head['mass'] or head['mass2']}{head['symbol'] or head['symbol2']}"
 
 
 def _holds_shifts(text: str) -> bool:

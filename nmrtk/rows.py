@@ -76,6 +76,7 @@ class QueryRow:
         contains: patterns that the compound has, where given.
         lacks: patterns that it does not have, where given.
         mass: in dalton, where given.
+        text: where lines of further nuclei stand, if they were given.
     """
 
     position: str
@@ -86,6 +87,7 @@ class QueryRow:
     contains: tuple[Molecule, ...] = ()
     lacks: tuple[Molecule, ...] = ()
     mass: float | None = None
+    text: str = ""
 
 
 def read_structures(source: str) -> Iterator[StructureRow]:
@@ -132,13 +134,14 @@ def read_queries(source: str, nucleus: Nucleus) -> Iterator[QueryRow]:
 
 
 def query_row(position: str, fields: Mapping[str, Any], nucleus: Nucleus, number: int) -> QueryRow:
-    """A query from the fields `id`, `peaks`, `formula`, `contains`, `lacks` and `mass`; in case of
-    an error, a row with it.
+    """A query from the fields `id`, `peaks`, `formula`, `contains`, `lacks`, `mass` and `also`; in
+    case of an error, a row with it.
 
     Args:
         position: where it stands.
         fields: `peaks` is a list of shifts, of pairs of shift and multiplicity, of objects with
-            `ppm`, or a text; `contains` and `lacks` are a SMARTS or a list of them.
+            `ppm`, or a text; `contains` and `lacks` are a SMARTS or a list of them; `also` is the
+            text of further spectra as in a paper, or a list of such texts.
         nucleus: whose lines these are.
         number: of the row, for want of an id.
     """
@@ -153,9 +156,25 @@ def query_row(position: str, fields: Mapping[str, Any], nucleus: Nucleus, number
             contains=_patterns(fields, "contains"),
             lacks=_patterns(fields, "lacks"),
             mass=_mass(fields.get("mass")),
+            text=_further_text(fields),
         )
     except NmrtkError as error:
         return QueryRow(position, row_id, None, error=str(error))
+
+
+def _further_text(fields: Mapping[str, Any]) -> str:
+    """What stands in `also`, and in `peaks` where that is a text.
+
+    Raises:
+        SpectrumError: `also` is no text.
+    """
+    given = fields.get("also")
+    texts = [] if given is None else given if isinstance(given, list) else [given]
+    if not all(isinstance(text, str) for text in texts):
+        raise SpectrumError('also: write a text such as "1H NMR (400 MHz, CDCl3) δ 3.72, 1.24"')
+    peaks = fields.get("peaks")
+    # Plain peaks behind a text would be taken for lines of its last nucleus.
+    return ". ".join([peaks, *texts] if isinstance(peaks, str) else texts)
 
 
 # --- files

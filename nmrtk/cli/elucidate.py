@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +70,9 @@ _SD_ENDINGS = (".sdf", ".sd")
 @click.option("--model", "model_name", help="Folder of a training, or an installed model.")
 @click.option(
     "--also",
-    nargs=2,
     multiple=True,
-    metavar="MODEL LINES",
-    help="A model for another nucleus, and the lines of it; may be given again.",
+    metavar="MODEL",
+    help="A model for another nucleus, whose lines stand beside the others; may be given again.",
 )
 @click.option("-o", "--output", help="Write here instead: .jsonl, .csv, .sdf or .html.")
 @click.option("--strict", is_flag=True, help="Fail if any peak list cannot be used.")
@@ -91,13 +91,14 @@ def elucidate(
     seconds: float,
     seed: int,
     model_name: str | None,
-    also: tuple[tuple[str, str], ...],
+    also: tuple[str, ...],
     output: str | None,
     strict: bool,
 ) -> None:
     """Propose structures for spectra, such as "57.8 (T), 18.1 (Q)".
 
-    The lines may also stand as in a paper: "13C NMR (101 MHz, CDCl3) δ 206.9, 30.9". Without
+    The lines may also stand as in a paper: "13C NMR (101 MHz, CDCl3) δ 206.9, 30.9". With --also,
+    lines of further nuclei in such a text help to decide which candidate is right. Without
     formula and library the most probable formulas are searched, those of the mass if it is given.
     A peak list that cannot be used becomes a row that says why; the others go on. Without -o, rows
     are shown as a table on a terminal, and are JSON lines otherwise.
@@ -110,8 +111,6 @@ def elucidate(
 
     if bool(peaks) == (source is not None):
         raise UsageError("give either a peak list or --input with a file of them")
-    if also and source is not None:
-        raise UsageError("--also belongs to one peak list, and --input has several: give the list")
     from nmrtk.candidate_formats import ROW_FORMATS
 
     others = dict.fromkeys((*_SD_ENDINGS, *_PAGE_ENDINGS), RowFormat(lambda row: ""))
@@ -154,8 +153,8 @@ def elucidate(
     from nmrtk.elucidation import elucidation_row
 
     loaded = load_model(model_name or default_model())
-    further = [_other_lines(name, lines) for name, lines in also]
     nucleus = str(loaded.model.nucleus)
+    further = [_further_model(name, nucleus) for name in also]
     queries = [_typed_query(peaks, nucleus)] if source is None else _read(source, nucleus)
     refusals: list[str] = []
 
@@ -166,13 +165,15 @@ def elucidate(
         if isinstance(query, dict):
             return query, None, None
         try:
+            others = _other_lines(row.text, further)
             result = search(
-                loaded, query, generators, seed=seed, require_all=bool(names), others=further
+                loaded, query, generators, seed=seed, require_all=bool(names), others=others
             )
         except NmrtkError as error:
             if isinstance(error, UsageError):
                 refusals.append(str(error))
             return _error_row(row, error), None, None
+        result = replace(result, notes=(*result.notes, *_lacking(others, further)))
         return elucidation_row(query, result), query, result
 
     with ExitStack() as stack:
@@ -263,24 +264,52 @@ def _default_is_usual() -> bool:
 
 
 def _typed_query(peaks: tuple[str, ...], nucleus: str) -> QueryRow:
-    """The peak list of the command line, where blanks may have cut it into several arguments."""
+    """The peak list of the command line, where blanks may have cut it into several arguments, and
+    texts of other nuclei beside it.
+    """
+    from nmrtk.acs_reader import nuclei_of
     from nmrtk.nucleus import Nucleus
     from nmrtk.rows import query_row
 
-    text = peaks[0]
-    if len(peaks) > 1:
-        text = ", ".join(part.strip().rstrip(",;") for part in peaks)
-    return query_row("peak list", {"peaks": text}, Nucleus.parse(nucleus), 1)
+    also = [text for text in peaks if nuclei_of(text) and nucleus not in nuclei_of(text)]
+    # Where nothing is of the nucleus, the error says so.
+    parts = [text for text in peaks if text not in also] or list(peaks)
+    text = parts[0]
+    if len(parts) > 1:
+        text = ", ".join(part.strip().rstrip(",;") for part in parts)
+    return query_row("peak list", {"peaks": text, "also": also}, Nucleus.parse(nucleus), 1)
 
 
-def _other_lines(model_name: str, text: str) -> OtherLines:
-    """Lines of a further nucleus with their model."""
-    from nmrtk.acs_reader import parse_spectrum
+def _further_model(name: str, nucleus: str) -> LoadedModel:
+    """A model whose lines stand beside those of a nucleus."""
     from nmrtk.checkpoint import load_model
+    from nmrtk.errors import UsageError
+
+    loaded = load_model(name)
+    if str(loaded.model.nucleus) == nucleus:
+        raise UsageError(f"--also {name}: it is for {nucleus} too; name a model of another nucleus")
+    return loaded
+
+
+def _other_lines(text: str, models: Sequence[LoadedModel]) -> list[OtherLines]:
+    """Lines of further nuclei that stand in a text."""
+    from nmrtk.acs_reader import nuclei_of, parse_acs
     from nmrtk.other_lines import OtherLines
 
-    loaded = load_model(model_name)
-    return OtherLines(loaded, parse_spectrum(text, str(loaded.model.nucleus)))
+    given = nuclei_of(text)
+    return [
+        OtherLines(one, parse_acs(text, str(one.model.nucleus)))
+        for one in models
+        if str(one.model.nucleus) in given
+    ]
+
+
+def _lacking(others: Sequence[OtherLines], models: Sequence[LoadedModel]) -> Iterator[str]:
+    """Notes on models that no lines are there for."""
+    given = {other.spectrum.nucleus for other in others}
+    for nucleus in dict.fromkeys(str(one.model.nucleus) for one in models):
+        if nucleus not in given:
+            yield f"no {nucleus} lines were given; write them as in a paper: {nucleus} NMR δ ..."
 
 
 def _read(source: str, nucleus: str) -> Iterable[QueryRow]:

@@ -63,23 +63,46 @@ def test_a_peak_list_on_the_command_line(nmrtk, structures):
         assert total + row["none_of_these"] == pytest.approx(1, abs=1e-5)
 
 
+PROTONS = "1H NMR (400 MHz, CDCl3) δ 3.72 (q, J = 7.0 Hz, 2H), 1.24 (t, J = 7.0 Hz, 3H)"
+
+
+def probabilities(row):
+    return {one["smiles"]: one["probability"] for one in row["candidates"]}
+
+
 def test_lines_of_a_further_nucleus(nmrtk, structures):
     # Where the double predicts lines, so that probabilities differ from 0.
-    arguments = ["elucidate", "102 98", "--formula", "C2H6O", "--library", structures]
-    (alone,) = lines(nmrtk(*arguments).stdout)
-    protons = "1H NMR (400 MHz, CDCl3) δ 3.72 (q, J = 7.0 Hz, 2H), 1.24 (t, J = 7.0 Hz, 3H)"
-    (both,) = lines(nmrtk(*arguments, "--also", "protons", protons).stdout)
-    found = [
-        {one["smiles"]: one["probability"] for one in row["candidates"]} for row in (alone, both)
+    options = ["--formula", "C2H6O", "--library", structures, "--also", "protons"]
+    (alone,) = lines(nmrtk("elucidate", "102 98", *options).stdout)
+    assert any("no 1H lines were given" in note for note in alone["notes"])
+    for given in (["102 98", PROTONS], [f"13C NMR δ 102, 98. {PROTONS}"]):
+        (both,) = lines(nmrtk("elucidate", *given, *options).stdout)
+        found = probabilities(alone), probabilities(both)
+        assert set(found[0]) == set(found[1]) == {"CCO", "COC"}
+        assert found[0]["CCO"] != pytest.approx(found[1]["CCO"], abs=1e-4)
+        assert not any("1H" in note for note in both.get("notes", []))
+    result = nmrtk("elucidate", PROTONS, *options, code=1)
+    assert "the text is of 1H, but 13C lines are needed" in result.stderr
+    result = nmrtk("elucidate", "102 98", "--also", "double", code=2)
+    assert "--also double: it is for 13C too" in result.stderr
+
+
+def test_rows_hold_lines_of_further_nuclei(nmrtk, structures, tmp_path):
+    queries = tmp_path / "queries.jsonl"
+    rows = [
+        {"peaks": [102, 98]},
+        {"peaks": [102, 98], "also": PROTONS},
+        {"peaks": "102 98", "also": [PROTONS]},
+        {"peaks": [102, 98], "also": [3.72]},
+        {"peaks": [102, 98], "also": "1H NMR δ nothing"},
     ]
-    assert set(found[0]) == set(found[1]) == {"CCO", "COC"}
-    assert found[0]["CCO"] != pytest.approx(found[1]["CCO"], abs=1e-4)
-    result = nmrtk(*arguments, "--also", "protons", "13C NMR δ 57.8, 18.1", code=1)
-    assert "the text is of 13C, but 1H lines are needed" in result.stderr
-    result = nmrtk(*arguments, "--also", "double", "57.8", code=2)
-    assert "both spectra are of 13C" in result.stderr
-    result = nmrtk("elucidate", "--input", structures, "--also", "protons", "1.0", code=2)
-    assert "--also belongs to one peak list" in result.stderr
+    queries.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ["--formula", "C2H6O", "--library", structures, "--also", "protons"]
+    result = nmrtk("elucidate", "--input", queries, *options)
+    alone, both, listed, no_text, broken = lines(result.stdout)
+    assert probabilities(both) == probabilities(listed) != probabilities(alone)
+    assert "line 4: also: write a text" in no_text["error"]
+    assert "line 5" in broken["error"]
 
 
 def test_built_libraries_and_plain_structures_give_the_same(nmrtk, structures, tmp_path):
