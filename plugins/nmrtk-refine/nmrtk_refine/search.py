@@ -131,7 +131,7 @@ class Search:
         self._chains_end = deadline - min(_LAST_LOOK * left, _LONGEST_LAST_LOOK_S)
         self._seeds = np.random.SeedSequence(seed)
         self._table = tables.table(LEARNED_ROOM)
-        self._known = tables.keys
+        self._known = np.sort(tables.keys)
         self._learned: list[Learned] = []
         self._judge = judge(self._table)
         self._random = np.random.default_rng(seed)
@@ -278,7 +278,8 @@ class Search:
         values = np.concatenate([one.values for one in self._learned])
         pairs = codes[[RADIUS, RADIUS - 1]].T
         new = np.ones(pairs.shape, np.bool_)
-        new[:, 1] = ~np.isin(pairs[:, 1], self._known)
+        places = np.searchsorted(self._known[:-1], pairs[:, 1])
+        new[:, 1] = self._known[places] != pairs[:, 1]
         keys, rows = summed_up(pairs[new], np.repeat(values, new.sum(1), axis=0))
         # In the order in which they were learned, so that each keeps its row.
         keys, rows = keys[:LEARNED_ROOM], rows[:LEARNED_ROOM]
