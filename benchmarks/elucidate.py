@@ -57,6 +57,7 @@ IDS = Path(__file__).with_name("elucidate_test.json")
 SIZES = {"6-16": (6, 16), "17-24": (17, 24), "25-36": (25, 36)}
 SETTINGS = {"a": tuple(SIZES), "b": ("6-16",), "c": tuple(SIZES), "d": ("6-16",)}
 MOLECULES = {"a": 40, "b": 30, "c": 40, "d": 30}
+WEIGHTS = ("free_weight", "structure_weight")
 BASELINES = ("random-isomers", "nearest-spectrum", "seed")
 OURS = "nmrtk"
 _SHUFFLE = 20
@@ -97,7 +98,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0, help="for each molecule")
     parser.add_argument("--generator", default="refine")
     parser.add_argument("-G", dest="options", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--free-weight", type=float, help="instead of the fitted one; 0: no prior")
+    for name in WEIGHTS:
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", type=float, help="instead of the fitted one; 0: without"
+        )
     parser.add_argument(
         "--baseline", dest="baselines", action="append", default=[], choices=BASELINES
     )
@@ -108,8 +112,9 @@ def main() -> None:
         parser.error("--fit goes with --split val: test must not choose anything")
 
     loaded = load_model(choices.model)
-    if choices.free_weight is not None:
-        score = replace(loaded.calibration.score, free_weight=choices.free_weight)
+    weights = {name: value for name in WEIGHTS if (value := getattr(choices, name)) is not None}
+    if weights:
+        score = replace(loaded.calibration.score, **weights)
         loaded = replace(loaded, calibration=replace(loaded.calibration, score=score))
     choices.output.mkdir(parents=True, exist_ok=True)
     answers = choices.output / "answers.jsonl"

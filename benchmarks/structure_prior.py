@@ -17,10 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from nmrtk_refine.distill import codes_of
-from nmrtk_refine.energy import PRIOR, Table, find_row
 from nmrtk_refine.kinds import Isomer
-from nmrtk_refine.refine import load_tables
+from nmrtk_refine.refine import load_tables, structure_energy
 from numpy.typing import NDArray
 
 from nmrtk.candidates import free_log_density
@@ -132,16 +130,9 @@ def make_priors(loaded: LoadedModel) -> dict[str, Prior]:
         print(f"Without counts of environments: {error}")
     else:
         priors["counts of environments"] = lambda _, structures: np.array(
-            [-environment_energy(molecule, table) for molecule in structures]
+            [-structure_energy(molecule, table) for molecule in structures]
         )
     return priors | {"measured lines": by_lines}
-
-
-def environment_energy(molecule: Molecule, table: Table) -> float:
-    """Energy of a structure in the prior of the search."""
-    codes, _ = codes_of(Isomer.of_molecule(molecule))
-    atoms = range(codes.shape[1])
-    return float(sum(table.values[int(find_row(table, codes, atom)), PRIOR] for atom in atoms))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -66,14 +66,17 @@ class _Pending:
     smiles: str
     source: str
     formula: Formula
+    exists: bool
 
 
 @dataclass(slots=True)
 class _Scored:
     smiles: str
     source: str
+    formula: Formula
     score: float
     prior: float
+    structure_prior: float | None
     mae_ppm: float
     letters_agree: bool
     match: Match | None
@@ -90,6 +93,7 @@ class CandidatePool:
         formulas: probabilities of the formulas that the compound may have, where the formula is
             unknown and no library says what to look among.
         others: lines of further nuclei.
+        log_priors: tells how likely structures are, as `CandidateGenerator.log_priors` does.
     """
 
     loaded: LoadedModel
@@ -97,6 +101,7 @@ class CandidatePool:
     target: Tensor
     formulas: Mapping[Formula, float] = field(default_factory=dict)
     others: Sequence[OtherLines] = ()
+    log_priors: Callable[[Sequence[Molecule]], NDArray[np.float64] | None] = lambda molecules: None
     _lines: LineScore = field(init=False)
     _known: set[str] = field(default_factory=set)
     _pending: list[_Pending] = field(default_factory=list)
@@ -112,8 +117,14 @@ class CandidatePool:
         """Fitted numbers of the score."""
         return self.loaded.calibration.score
 
-    def offer(self, molecule: Molecule, source: str) -> None:
-        """Take a candidate, if it is new and fits what is known."""
+    def offer(self, molecule: Molecule, source: str, exists: bool = False) -> None:
+        """Take a candidate, if it is new and fits what is known.
+
+        Args:
+            molecule: the structure.
+            source: who proposes it.
+            exists: whether it is known to exist.
+        """
         key = canonical_smiles(molecule)
         if key in self._known:
             return
@@ -134,7 +145,7 @@ class CandidatePool:
         if not query.allows(checked):
             self._unfit += 1
             return
-        self._pending.append(_Pending(checked, smiles, source, formula))
+        self._pending.append(_Pending(checked, smiles, source, formula, exists))
         if len(self._pending) >= BATCH_SIZE:
             self._score_pending()
 
@@ -148,6 +159,7 @@ class CandidatePool:
         self._score_pending()
         if not self._scored:
             return Answer((), 1.0, tuple(self._notes()))
+        self._settle_structure_priors()
         self._scored.sort(key=lambda item: (-item.score - item.prior, item.smiles))
         probabilities = self._probabilities(considered)
         candidates = [
@@ -158,6 +170,20 @@ class CandidatePool:
         return Answer(
             (*shown, *candidates[self.query.top :]), float(probabilities[-1]), tuple(self._notes())
         )
+
+    def _settle_structure_priors(self) -> None:
+        """Compare structures with their isomers alone: densities of different formulas have
+        different units. What is known to exist is as likely as the likeliest that may not.
+        """
+        likeliest: dict[Formula, float] = {}
+        for item in self._scored:
+            if item.structure_prior is not None:
+                before = likeliest.get(item.formula, -math.inf)
+                likeliest[item.formula] = max(before, item.structure_prior)
+        for item in self._scored:
+            if item.structure_prior is not None:
+                item.prior += item.structure_prior - likeliest[item.formula]
+                item.structure_prior = None
 
     def _probabilities(self, considered: int) -> NDArray[np.float64]:
         """Of all that was scored and, last, of none of them."""
@@ -230,7 +256,8 @@ class CandidatePool:
         molecules = [one.molecule for one in kept]
         prediction = predict_prepared(model, [p for p in prepared if p is not None], molecules)
         scores, matches = self._score(prediction, kept)
-        priors = self._priors(prediction, kept)
+        priors = self._priors(kept)
+        structure_priors = self._structure_priors(prediction, kept)
         observed = self.query.spectrum
         spectra = None
         if prediction.lines is None:
@@ -245,8 +272,10 @@ class CandidatePool:
                 _Scored(
                     one.smiles,
                     one.source,
+                    one.formula,
                     float(scores[row]),
                     float(priors[row]),
+                    None if one.exists else float(structure_priors[row]),
                     mae,
                     letters_agree(observed, model.nucleus.multiplicities(one.molecule)),
                     match,
@@ -280,14 +309,12 @@ class CandidatePool:
         ]
         return scores, matches
 
-    def _priors(self, prediction: Prediction, kept: list[_Pending]) -> NDArray[np.float64]:
-        """How likely structures are before any line of the model's nucleus: by the density of the
-        free part, by their formulas, and by the lines of other nuclei.
+    def _priors(self, kept: list[_Pending]) -> NDArray[np.float64]:
+        """How likely candidates are before any line of the model's nucleus: by their formulas, and
+        by the lines of other nuclei.
         """
         settings = self.settings
         priors = np.zeros(len(kept))
-        if settings.free_weight:
-            priors += settings.free_weight * free_log_density(prediction)
         if self.formulas:
             # A formula that is not listed is no likelier than the last of the list.
             least = min(self.formulas.values())
@@ -296,6 +323,24 @@ class CandidatePool:
         for other in self.others:
             likelihoods = other.log_likelihoods([one.molecule for one in kept])
             priors += settings.temperature / other.temperature * likelihoods
+        return priors
+
+    def _structure_priors(
+        self, prediction: Prediction, kept: list[_Pending]
+    ) -> NDArray[np.float64]:
+        """How likely structures are among their isomers, before any line: by the density of the
+        free part, and by what generators know of structures.
+        """
+        settings = self.settings
+        priors = np.zeros(len(kept))
+        if settings.free_weight:
+            priors += settings.free_weight * free_log_density(prediction)
+        if settings.structure_weight:
+            structures = self.log_priors([one.molecule for one in kept])
+            if structures is not None and np.isfinite(structures).any():
+                # What nothing is known of is no likelier than the least likely.
+                structures = np.nan_to_num(structures, nan=np.nanmin(structures))
+                priors += settings.structure_weight * structures
         return priors
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -19,6 +19,7 @@ from nmrtk.formula import Formula
 from nmrtk.formula_search import candidate_formulas
 from nmrtk.interfaces import CandidateGenerator
 from nmrtk.inversion import Inversion
+from nmrtk.molecule import Molecule
 from nmrtk.other_lines import OtherLines
 from nmrtk.query import Query, spectrum_notes
 from nmrtk.rows import Row
@@ -114,7 +115,10 @@ def elucidate(
         *(loaded.model, target, _weights(query, entries, formulas), seed),
         loaded.calibration.score,
     )
-    pool = CandidatePool(loaded, query, target, formulas if open_search else {}, others)
+    pool = CandidatePool(
+        *(loaded, query, target, formulas if open_search else {}, others),
+        lambda molecules: _log_priors(generators.values(), molecules, inversion),
+    )
     refusals = []
     for place, (name, generator) in enumerate(generators.items()):
         now = time.monotonic()
@@ -123,7 +127,7 @@ def elucidate(
         try:
             for one in _parts(part, generator, tried):
                 for molecule in generator.generate(one, inversion):
-                    pool.offer(molecule, name)
+                    pool.offer(molecule, name, exists=not generator.invents)
                     if time.monotonic() >= one.deadline:
                         break
         except UsageError as error:
@@ -193,6 +197,17 @@ def _parts(
         share = max(query.deadline - now, 0.0) * weight / left
         left = max(left - weight, 1e-9)
         yield replace(query, formula=formula, deadline=now + share)
+
+
+def _log_priors(
+    generators: Iterable[CandidateGenerator], molecules: Sequence[Molecule], inversion: Inversion
+) -> NDArray[np.float64] | None:
+    """What the first generator that knows of structures says of them."""
+    for generator in generators:
+        priors = generator.log_priors(molecules, inversion)
+        if priors is not None:
+            return priors
+    return None
 
 
 def _weights(

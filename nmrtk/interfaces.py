@@ -284,6 +284,9 @@ class CandidateGenerator(ABC):
     needs_formula: ClassVar[bool] = False
     """Whether it works for a given formula only. Where none is known, it is called once for each
     of the most probable ones."""
+    invents: ClassVar[bool] = True
+    """Whether it makes structures up, so that how likely they are has to be told from their looks.
+    Where it takes them from a collection of compounds that exist, all are as likely."""
 
     @abstractmethod
     def generate(self, query: Query, inversion: Inversion) -> Iterable[Molecule]:
@@ -296,6 +299,21 @@ class CandidateGenerator(ABC):
         Raises:
             UsageError: the generator needs something that the model or the query lacks.
         """
+
+    def log_priors(
+        self, molecules: Sequence[Molecule], inversion: Inversion
+    ) -> NDArray[np.float64] | None:
+        """How likely structures are before any line is seen: log-probabilities (B,) up to a
+        constant, nan for a structure that it cannot tell of; None where it knows nothing at all.
+
+        Args:
+            molecules: candidates of any generator.
+            inversion: of the query that they are for.
+
+        Raises:
+            UsageError: the generator needs something that the model lacks.
+        """
+        return None
 
 
 class Baseline(ABC):

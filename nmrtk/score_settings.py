@@ -25,6 +25,7 @@ class ScoreSettings:
         solvent_cost: a line where the solvent has one belongs to no site.
         code_weight: of the log-likelihood of the code beside that of the lines.
         free_weight: of the log-density of the free part beside it.
+        structure_weight: of the log-probability of the structure, where a generator tells it.
         temperature: divides scores before candidates are compared.
         none_per_line: score of what was not found, for each distinct line.
         none_log_odds: added to that, for each query.
@@ -44,6 +45,7 @@ class ScoreSettings:
     solvent_cost: float = 4.0
     code_weight: float = 0.0
     free_weight: float = 0.0
+    structure_weight: float = 0.0
     temperature: float = 2.1
     none_per_line: float = -2.27
     none_log_odds: float = -1.63

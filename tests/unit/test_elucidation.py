@@ -10,6 +10,7 @@ import torch
 from doubles import small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rdkit import Chem
 
 from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.elucidation import (
@@ -103,7 +104,7 @@ def test_scores_are_those_of_the_lines(loaded, tmp_path):
 
 
 def test_code_and_free_part_count_by_their_weights(loaded):
-    molecules = ["CCO", "CCN"]
+    molecules = ["CCO", "COC"]
     query = Query("a", ETHANOL)
 
     def ratio(**weights):
@@ -111,7 +112,7 @@ def test_code_and_free_part_count_by_their_weights(loaded):
         weighted = replace(loaded, calibration=calibration)
         result = elucidate(weighted, query, {"x": Listed(*molecules)})
         found = {c.smiles: math.log(c.probability) for c in result.candidates}
-        return found["CCO"] - found["CCN"]
+        return found["CCO"] - found["COC"]
 
     model = loaded.model
     prediction = model.predict([parse_smiles(text) for text in molecules])
@@ -124,6 +125,53 @@ def test_code_and_free_part_count_by_their_weights(loaded):
     assert ratio(free_weight=0.1) - ratio() == pytest.approx(
         0.1 * float(free[0] - free[1]), abs=1e-3
     )
+
+
+def test_what_a_generator_knows_of_structures_counts_by_its_weight(loaded):
+    class Knowing(Listed):
+        def log_priors(self, molecules, inversion):
+            known = {"CCCO": -1.0, "CCOC": -3.0}
+            return np.array([known.get(Chem.MolToSmiles(one), math.nan) for one in molecules])
+
+    def logs(generator, **weights):
+        calibration = Calibration(score=ScoreSettings(temperature=1.0, **weights))
+        result = elucidate(replace(loaded, calibration=calibration), Query("a", ETHANOL), generator)
+        found = {c.smiles: math.log(c.probability) for c in result.candidates}
+        return found["CCCO"] - found["CCOC"], found["CCOC"] - found["CC(C)O"]
+
+    texts = ["CCCO", "CCOC", "CC(C)O"]
+    plain = logs({"x": Listed(*texts)}, structure_weight=0.5)
+    informed = logs({"x": Listed(*texts), "y": Knowing(*texts)}, structure_weight=0.5)
+    assert informed[0] - plain[0] == pytest.approx(1.0, abs=1e-4)
+    # What it cannot tell of is no likelier than the least likely.
+    assert informed[1] == pytest.approx(plain[1], abs=1e-4)
+    assert logs({"y": Knowing(*texts)}) == pytest.approx(plain, abs=1e-6)
+
+
+def test_structures_are_weighed_among_their_isomers_and_known_compounds_not_at_all(loaded):
+    class Library(Listed):
+        invents = False
+
+    def logs(generator, **weights):
+        calibration = Calibration(score=ScoreSettings(temperature=1.0, **weights))
+        result = elucidate(replace(loaded, calibration=calibration), Query("a", ETHANOL), generator)
+        return {c.smiles: math.log(c.probability) for c in result.candidates}
+
+    def changes(generator):
+        plain, weighed = logs(generator), logs(generator, free_weight=0.1)
+        return {smiles: weighed[smiles] - plain[smiles] for smiles in plain}
+
+    texts = ["CCO", "COC", "CCN"]
+    assert all(abs(change) < 1e-6 for change in changes({"x": Library(*texts)}).values())
+    invented = changes({"x": Listed(*texts)})
+    free = loaded.model.predict([parse_smiles(text) for text in texts]).free.square().sum(1)
+    assert invented["CCO"] - invented["COC"] == pytest.approx(
+        -0.05 * float(free[0] - free[1]), abs=1e-3
+    )
+    # The only one of its formula and the likeliest of another have the same prior.
+    assert invented["CCN"] == pytest.approx(max(invented["CCO"], invented["COC"]), abs=1e-6)
+    known = changes({"x": Library("CCS"), "y": Listed(*texts)})
+    assert known["CCS"] == pytest.approx(known["CCN"], abs=1e-6)
 
 
 def test_without_lines_scores_are_those_of_the_code(lineless):

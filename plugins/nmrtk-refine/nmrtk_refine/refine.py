@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from nmrtk.errors import CheckpointError, UsageError
+import numpy as np
+from numpy.typing import NDArray
+
+from nmrtk.errors import CheckpointError, MoleculeError, UsageError
 from nmrtk.formula import Formula
 from nmrtk.interfaces import CandidateGenerator
 from nmrtk.inversion import Inversion
 from nmrtk.model import ReversibleModel
 from nmrtk.molecule import Molecule
 from nmrtk.query import Query
+from nmrtk_refine.energy import Table
+from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.search import Search, default_plan
-from nmrtk_refine.states import Judge
+from nmrtk_refine.states import Judge, prior_energy
 from nmrtk_refine.tables import TABLES_FILE, EnvironmentTables, fingerprint
 from nmrtk_refine.warmup import compile_all
 
@@ -67,6 +72,7 @@ class RefineGenerator(CandidateGenerator):
         self.judged = judged
         self.candidates = candidates
         self._loaded: tuple[ReversibleModel, EnvironmentTables] | None = None
+        self._table: Table | None = None
         # Here and not with the first query, whose seconds it would cost.
         compile_all()
 
@@ -116,10 +122,31 @@ class RefineGenerator(CandidateGenerator):
             count = min(count, max(int(left / (_TAKING * search.judge_s)), _FEWEST))
         yield from islice(fitting, count)
 
+    def log_priors(
+        self, molecules: Sequence[Molecule], inversion: Inversion
+    ) -> NDArray[np.float64] | None:
+        """By how often the environments of their atoms occur; None where there are no tables."""
+        try:
+            tables = self._tables_for(inversion.model)
+        except UsageError:
+            return None  # those who search are told
+        if self._table is None:
+            self._table = tables.table()
+        return np.array([-structure_energy(molecule, self._table) for molecule in molecules])
+
     def _tables_for(self, model: ReversibleModel) -> EnvironmentTables:
         if self._loaded is None or self._loaded[0] is not model:
             self._loaded = model, load_tables(self.tables, model)
+            self._table = None
         return self._loaded[1]
+
+
+def structure_energy(molecule: Molecule, table: Table) -> float:
+    """Energy of a structure in the prior, in nats; nan for one that the search does not know."""
+    try:
+        return prior_energy(Isomer.of_molecule(molecule).graph(), table)
+    except MoleculeError:
+        return math.nan
 
 
 def load_tables(name: str, model: ReversibleModel) -> EnvironmentTables:

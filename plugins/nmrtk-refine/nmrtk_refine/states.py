@@ -16,7 +16,7 @@ from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
 from nmrtk.score_settings import ScoreSettings
 from nmrtk_refine.annealing import Workplace, new_workplace
-from nmrtk_refine.codes import Graph, write_codes
+from nmrtk_refine.codes import RADIUS, Graph, write_codes
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import (
     INVERSE_SCALE,
@@ -161,7 +161,7 @@ class Judge:
         problem, work = self._problems[state.problem], self._work[state.problem]
         scale = searched_scale(scale, self._settings)
         sites = problem.target.sites
-        values = np.zeros((len(sites), 4), np.float32)
+        values = np.zeros((len(problem.kinds), 4), np.float32)
         values[sites, SHIFT] = shift
         values[sites, INVERSE_SCALE] = 1 / scale
         values[sites, LOG_WIDTH] = np.log(2 * scale)
@@ -190,3 +190,15 @@ def score_values(
     for atom in range(len(values)):
         values[atom, PRIOR] = table.values[find_row(table, codes, atom), PRIOR]
     return energy(graph, target, codes, values, small_rings, work.scratch)
+
+
+@entry_point
+def prior_energy(graph: Graph, table: Table) -> float:
+    """Energy of a structure's environments, before any line."""
+    count = len(graph.degrees)
+    codes = np.zeros((RADIUS + 1, count), np.uint64)
+    write_codes(graph, codes)
+    total = 0.0
+    for atom in range(count):
+        total += table.values[find_row(table, codes, atom), PRIOR]
+    return total

@@ -41,6 +41,8 @@ class LibraryGenerator(CandidateGenerator):
         UsageError: an option is out of range.
     """
 
+    invents = False
+
     def __init__(self, *, draws: int = 8, neighbors: int = 8, likeliest: int = 256) -> None:
         if draws < 0 or likeliest < 0 or neighbors < 1 or not draws + likeliest:
             raise UsageError(
