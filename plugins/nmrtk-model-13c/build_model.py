@@ -23,11 +23,12 @@ PACKAGE = Path(__file__).parent / "nmrtk_model_13c"
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "examples" / "recipes"
 
-ROUNDS = 4
+ROUNDS = 5
 """Of the first recipe, each from where the one before ended, at the full learning rate again."""
 
-FREE_WEIGHT = 0.05
-"""Of the density of the free part beside the lines; docs/experiments.md, entry 19."""
+FREE_WEIGHT, STRUCTURE_WEIGHT = 0.025, 0.5
+"""Of the density of the free part and of counts of environments beside the lines;
+docs/experiments.md, entry 19."""
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
     model = _train(work / "finish", peaks, "13c-finish.toml", 1, model)
     model = _train(work / "joined", peaks, "13c.toml", 1, model)
     export_model(str(model), PACKAGE / MODEL_FILE)
-    weigh_density(PACKAGE / MODEL_FILE)
+    weigh_priors(PACKAGE / MODEL_FILE)
 
     shipped = str(PACKAGE)
     _run("-m", "nmrtk_refine", "distill", "--model", shipped, "--structures", str(structures))
@@ -69,10 +70,12 @@ def main() -> None:
     print(f"The figures for {PACKAGE / 'CARD.md'} are in {report} and above")
 
 
-def weigh_density(path: Path) -> None:
-    """Let the density of the free part count where candidates are scored."""
+def weigh_priors(path: Path) -> None:
+    """Let what is known of structures before any line count where candidates are scored."""
     calibration = load_model(path).calibration
-    score = replace(calibration.score, free_weight=FREE_WEIGHT)
+    score = replace(
+        calibration.score, free_weight=FREE_WEIGHT, structure_weight=STRUCTURE_WEIGHT
+    )
     recalibrate(path, replace(calibration, score=score))
 
 
