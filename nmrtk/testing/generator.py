@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+
 from nmrtk.elucidation import Inversion, Query
 from nmrtk.errors import MoleculeError, UsageError
 from nmrtk.interfaces import CandidateGenerator
@@ -18,6 +20,7 @@ from nmrtk.testing.report import Report
 _SECONDS = 5.0
 _LOOKED_AT = 50
 _AFTER_DEADLINE = 1000
+_WEIGHED = ("CCO", "OCC", "COC", "[Na+].[Cl-]", "CCCCCCCCCC")
 
 
 def check_candidate_generator(
@@ -61,6 +64,7 @@ def check_candidate_generator(
         _check_candidates(report, *runs)
     _check_deadline(report, generator, chosen, make_inversion)
     _check_bare_query(report, generator, chosen, make_inversion)
+    _check_log_priors(report, generator, make_inversion)
 
 
 def _check_candidates(report: Report, first: list[Molecule], second: list[Molecule]) -> None:
@@ -120,3 +124,30 @@ def _check_bare_query(
     except Exception as error:
         report.require("query of lines alone", False, f"{type(error).__name__}: {error}", contract)
     report.require("query of lines alone", True, "", contract)
+
+
+def _check_log_priors(
+    report: Report, generator: CandidateGenerator, make_inversion: Callable[[], Inversion]
+) -> None:
+    molecules = [parse_smiles(text) for text in _WEIGHED]
+    try:
+        priors = generator.log_priors(molecules, make_inversion())
+    except UsageError as error:
+        report.skip("priors of structures", f"refused: {error}")
+        return
+    if priors is None:
+        report.skip("priors of structures", "it tells none")
+        return
+    values = np.asarray(priors, np.float64)
+    report.require(
+        "shape of the priors",
+        values.shape == (len(molecules),),
+        values.shape,
+        "log_priors gives one number for each molecule, or None",
+    )
+    report.require(
+        "priors of structures",
+        not np.isinf(values).any() and bool(np.isclose(values[0], values[1], equal_nan=True)),
+        values.tolist(),
+        "priors are finite, or nan where nothing is known, and do not depend on the order of atoms",
+    )

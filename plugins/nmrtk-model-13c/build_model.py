@@ -73,9 +73,7 @@ def main() -> None:
 def weigh_priors(path: Path) -> None:
     """Let what is known of structures before any line count where candidates are scored."""
     calibration = load_model(path).calibration
-    score = replace(
-        calibration.score, free_weight=FREE_WEIGHT, structure_weight=STRUCTURE_WEIGHT
-    )
+    score = replace(calibration.score, free_weight=FREE_WEIGHT, structure_weight=STRUCTURE_WEIGHT)
     recalibrate(path, replace(calibration, score=score))
 
 

@@ -136,6 +136,20 @@ def test_a_file_that_holds_no_tables(loaded, tmp_path):
         found_by(RefineGenerator(tables=str(path)), loaded.model)
 
 
+def test_structures_like_those_of_the_tables_are_likelier(loaded):
+    tables_of(loaded).save(loaded.path.parent / TABLES_FILE)
+    inversion = inversion_of(loaded.model)
+    texts = ["CC(=O)OC", "COC(C)=O", "OOC1CC1", "[Na+].[Cl-]"]
+    priors = RefineGenerator().log_priors([parse_smiles(text) for text in texts], inversion)
+    assert priors[0] == priors[1] > priors[2]
+    assert np.isnan(priors[3])
+
+
+def test_without_tables_nothing_is_known_of_structures(loaded):
+    molecules = [parse_smiles("CCO")]
+    assert RefineGenerator().log_priors(molecules, inversion_of(loaded.model)) is None
+
+
 def test_formula_is_needed(loaded):
     with pytest.raises(UsageError, match="--formula"):
         found_by(RefineGenerator(), loaded.model, Query("a", ACETONE))

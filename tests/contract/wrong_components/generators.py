@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from right_components import (
     DrawGenerator,
 )
@@ -53,6 +55,20 @@ class OptionBare(DrawGenerator):
         super().__init__(draws=draws)
 
 
+class OnePriorForAll(DrawGenerator):
+    def log_priors(
+        self, molecules: Sequence[Molecule], inversion: Inversion
+    ) -> NDArray[np.float64]:
+        return np.zeros(1)
+
+
+class PriorsByOrder(DrawGenerator):
+    def log_priors(
+        self, molecules: Sequence[Molecule], inversion: Inversion
+    ) -> NDArray[np.float64]:
+        return np.array([float(one.GetAtomWithIdx(0).GetAtomicNum()) for one in molecules])
+
+
 WRONG_GENERATORS = {
     SearchesForever: "deadline",
     FindsNothing: "finds candidates",
@@ -61,4 +77,6 @@ WRONG_GENERATORS = {
     OwnRandomness: "same candidates again",
     NeedsFormula: "query of lines alone",
     OptionBare: "constructor",
+    OnePriorForAll: "shape of the priors",
+    PriorsByOrder: "priors of structures",
 }
