@@ -173,16 +173,21 @@ class CandidatePool:
 
     def _settle_structure_priors(self) -> None:
         """Compare structures with their isomers alone: densities of different formulas have
-        different units. What is known to exist is as likely as the likeliest that may not.
+        different units. What is known to exist is as likely as the likeliest that may not, and what
+        nothing is known of no likelier than the least likely.
         """
-        likeliest: dict[Formula, float] = {}
+        isomers: dict[Formula, list[_Scored]] = {}
         for item in self._scored:
             if item.structure_prior is not None:
-                before = likeliest.get(item.formula, -math.inf)
-                likeliest[item.formula] = max(before, item.structure_prior)
-        for item in self._scored:
-            if item.structure_prior is not None:
-                item.prior += item.structure_prior - likeliest[item.formula]
+                isomers.setdefault(item.formula, []).append(item)
+        for items in isomers.values():
+            priors = np.array([item.structure_prior for item in items], np.float64)
+            known = priors[np.isfinite(priors)]
+            if len(known):
+                priors = np.nan_to_num(priors, nan=known.min()) - known.max()
+                for item, prior in zip(items, priors.tolist(), strict=True):
+                    item.prior += prior
+            for item in items:
                 item.structure_prior = None
 
     def _probabilities(self, considered: int) -> NDArray[np.float64]:
@@ -329,7 +334,7 @@ class CandidatePool:
         self, prediction: Prediction, kept: list[_Pending]
     ) -> NDArray[np.float64]:
         """How likely structures are among their isomers, before any line: by the density of the
-        free part, and by what generators know of structures.
+        free part, and by what generators know of structures; nan where they know nothing.
         """
         settings = self.settings
         priors = np.zeros(len(kept))
@@ -337,9 +342,7 @@ class CandidatePool:
             priors += settings.free_weight * free_log_density(prediction)
         if settings.structure_weight:
             structures = self.log_priors([one.molecule for one in kept])
-            if structures is not None and np.isfinite(structures).any():
-                # What nothing is known of is no likelier than the least likely.
-                structures = np.nan_to_num(structures, nan=np.nanmin(structures))
+            if structures is not None:
                 priors += settings.structure_weight * structures
         return priors
 
