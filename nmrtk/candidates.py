@@ -59,6 +59,13 @@ class Answer:
     none_of_these: float
     notes: tuple[str, ...]
 
+    def within(self, share: float) -> Answer:
+        """The same if the compound is with this probability among what was searched at all."""
+        candidates = tuple(replace(c, probability=share * c.probability) for c in self.candidates)
+        return replace(
+            self, candidates=candidates, none_of_these=1 - share + share * self.none_of_these
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Pending:

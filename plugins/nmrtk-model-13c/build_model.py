@@ -30,6 +30,9 @@ FREE_WEIGHT, STRUCTURE_WEIGHT = 0.025, 0.5
 """Of the density of the free part and of counts of environments beside the lines;
 docs/experiments.md, entry 19."""
 
+NONE_PER_LINE, NONE_LOG_ODDS = -1.73, -4.97
+"""Of what was not found, fitted to searches of val; docs/experiments.md, entry 20."""
+
 
 def main() -> None:
     """Run every step that is left."""
@@ -52,7 +55,7 @@ def main() -> None:
     model = _train(work / "finish", peaks, "13c-finish.toml", 1, model)
     model = _train(work / "joined", peaks, "13c.toml", 1, model)
     export_model(str(model), PACKAGE / MODEL_FILE)
-    weigh_priors(PACKAGE / MODEL_FILE)
+    set_score(PACKAGE / MODEL_FILE)
 
     shipped = str(PACKAGE)
     _run("-m", "nmrtk_refine", "distill", "--model", shipped, "--structures", str(structures))
@@ -70,10 +73,16 @@ def main() -> None:
     print(f"The figures for {PACKAGE / 'CARD.md'} are in {report} and above")
 
 
-def weigh_priors(path: Path) -> None:
-    """Let what is known of structures before any line count where candidates are scored."""
+def set_score(path: Path) -> None:
+    """Store the numbers of the score that were fitted to searches."""
     calibration = load_model(path).calibration
-    score = replace(calibration.score, free_weight=FREE_WEIGHT, structure_weight=STRUCTURE_WEIGHT)
+    score = replace(
+        calibration.score,
+        free_weight=FREE_WEIGHT,
+        structure_weight=STRUCTURE_WEIGHT,
+        none_per_line=NONE_PER_LINE,
+        none_log_odds=NONE_LOG_ODDS,
+    )
     recalibrate(path, replace(calibration, score=score))
 
 

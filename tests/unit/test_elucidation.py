@@ -341,6 +341,11 @@ def test_unknown_formulas_are_searched_by_their_probability(loaded):
     assert len(set(formulas)) == len(formulas) > 3
     assert "the formula is unknown" in " ".join(result.notes)
     assert {c.smiles for c in result.candidates} == {"CCO", "CC"}
+    # What is not of these formulas is none of these.
+    searched = sum(result.formulas[formula] for formula in formulas)
+    assert 1 - searched <= result.none_of_these <= 1
+    total = sum(c.probability for c in result.candidates) + result.none_of_these
+    assert total == pytest.approx(1.0)
     by_mass = Formulaic("CCO")
     elucidate(loaded, Query("a", ETHANOL, mass=46.0419), {"x": by_mass})
     assert [query.formula for query in by_mass.queries] == [C2H6O]
