@@ -59,13 +59,6 @@ class Answer:
     none_of_these: float
     notes: tuple[str, ...]
 
-    def within(self, share: float) -> Answer:
-        """The same if the compound is with this probability among what was searched at all."""
-        candidates = tuple(replace(c, probability=share * c.probability) for c in self.candidates)
-        return replace(
-            self, candidates=candidates, none_of_these=1 - share + share * self.none_of_these
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
@@ -216,7 +209,18 @@ class CandidatePool:
                 scores, len(self._lines.lines), max(considered, found), self.settings, priors
             )
         probabilities: NDArray[np.float64] = rows[0]
+        if self.formulas:
+            # A compound of any other formula is none of these.
+            formulas = {item.formula for item in self._scored}
+            probabilities = probabilities * min(sum(map(self._formula_weight, formulas)), 1.0)
+            probabilities[-1] = 1.0 - probabilities[:-1].sum()
         return probabilities
+
+    def _formula_weight(self, formula: Formula) -> float:
+        """Probability of a formula; one that is not listed is no likelier than the last of the
+        list.
+        """
+        return self.formulas.get(formula, min(self.formulas.values()))
 
     def _with_spectra(self, candidates: list[Candidate]) -> list[Candidate]:
         molecules = [parse_smiles(candidate.smiles) for candidate in candidates]
@@ -328,9 +332,7 @@ class CandidatePool:
         settings = self.settings
         priors = np.zeros(len(kept))
         if self.formulas:
-            # A formula that is not listed is no likelier than the last of the list.
-            least = min(self.formulas.values())
-            weights = [self.formulas.get(one.formula, least) for one in kept]
+            weights = [self._formula_weight(one.formula) for one in kept]
             priors += settings.temperature * np.log(np.maximum(weights, 1e-12))
         for other in self.others:
             likelihoods = other.log_likelihoods([one.molecule for one in kept])
@@ -341,16 +343,18 @@ class CandidatePool:
         self, prediction: Prediction, kept: list[_Pending]
     ) -> NDArray[np.float64]:
         """How likely structures are among their isomers, before any line: by the density of the
-        free part, and by what generators know of structures; nan where they know nothing.
+        free part, and, where they are made up, by what generators know of structures; nan where
+        they know nothing.
         """
         settings = self.settings
         priors = np.zeros(len(kept))
         if settings.free_weight:
             priors += settings.free_weight * free_log_density(prediction)
         if settings.structure_weight:
-            structures = self.log_priors([one.molecule for one in kept])
+            made_up = np.array([not one.exists for one in kept])
+            structures = self.log_priors([one.molecule for one in kept if not one.exists])
             if structures is not None:
-                priors += settings.structure_weight * structures
+                priors[made_up] += settings.structure_weight * structures
         return priors
 
 

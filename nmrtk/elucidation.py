@@ -143,7 +143,6 @@ def elucidate(
     answer = pool.answer(0 if entries is None else len(entries))
     notes += answer.notes
     if open_search:
-        answer = answer.within(min(sum(tried.values()), 1.0))
         notes.append(_formula_note(tried))
     if not answer.candidates:
         notes.append("no candidate was found")

@@ -307,11 +307,8 @@ class CandidateGenerator(ABC):
         constant, nan for a structure that it cannot tell of; None where it knows nothing at all.
 
         Args:
-            molecules: candidates of any generator.
+            molecules: candidates of any generator that makes structures up.
             inversion: of the query that they are for.
-
-        Raises:
-            UsageError: the generator needs something that the model lacks.
         """
         return None
 

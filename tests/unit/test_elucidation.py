@@ -344,6 +344,10 @@ def test_unknown_formulas_are_searched_by_their_probability(loaded):
     # What is not of these formulas is none of these.
     searched = sum(result.formulas[formula] for formula in formulas)
     assert 1 - searched <= result.none_of_these <= 1
+    found = {Formula.of_molecule(parse_smiles(c.smiles)) for c in result.candidates}
+    least = min(result.formulas.values())
+    share = sum(result.formulas.get(formula, least) for formula in found)
+    assert sum(c.probability for c in result.candidates) <= share
     total = sum(c.probability for c in result.candidates) + result.none_of_these
     assert total == pytest.approx(1.0)
     by_mass = Formulaic("CCO")
