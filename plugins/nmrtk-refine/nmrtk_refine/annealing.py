@@ -8,14 +8,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmrtk_refine.codes import MOST_NEIGHBOURS, RADIUS, Graph, set_bond, structure_code, write_codes
+from nmrtk_refine.codes import (
+    MOST_NEIGHBOURS,
+    RADIUS,
+    Graph,
+    set_bond,
+    structure_code,
+    write_first_codes,
+    write_further_codes,
+)
 from nmrtk_refine.compiled import below, compiled, entry_point, uniform
 from nmrtk_refine.energy import (
+    PRIOR,
     Scratch,
     Table,
     Target,
     energy,
     find_row,
+    first_energy,
     new_scratch,
     write_values,
 )
@@ -24,6 +34,10 @@ from nmrtk_refine.moves import LOG_ROWS, move, undo
 _NONE = np.uint64(0)
 _ATTEMPTS = 200
 _COOL_EVERY = 64
+_LEAST_CHANCE = 1e-300
+_SLACK = 3.0
+"""How much better a move that makes the prior worse may fit the lines, in nats: of 10,000 that are
+accepted, a few would be lost."""
 
 
 class Kept(NamedTuple):
@@ -54,6 +68,7 @@ class Workplace(NamedTuple):
     Args:
         codes: (2, RADIUS + 1, A), uint64, of the structure and of a trial.
         values: (2, A, 4), float32, likewise.
+        first: (2, A), float32, likewise: energies of the environments of radius 1.
         log: (LOG_ROWS, 4), int64.
         random: (1,), uint64, state of the generator.
         scratch: of the energy.
@@ -61,6 +76,7 @@ class Workplace(NamedTuple):
 
     codes: NDArray[np.uint64]
     values: NDArray[np.float32]
+    first: NDArray[np.float32]
     log: NDArray[np.int64]
     random: NDArray[np.uint64]
     scratch: Scratch
@@ -84,6 +100,7 @@ def new_workplace(atoms: int, lines: int, seed: int) -> Workplace:
     return Workplace(
         np.zeros((2, RADIUS + 1, atoms), np.uint64),
         np.zeros((2, atoms, 4), np.float32),
+        np.zeros((2, atoms), np.float32),
         np.zeros((LOG_ROWS, 4), np.int64),
         np.array([seed], np.uint64),
         new_scratch(atoms, lines),
@@ -119,7 +136,7 @@ def anneal(
         The energy of the last structure.
     """
     now = 0
-    current = _evaluate(graph, table, target, work, now, False)
+    current = evaluate(graph, table, target, work)
     _keep(kept, graph, work, now, current)
     temperature = hot
     factor = (cold / hot) ** (_COOL_EVERY / max(moves, _COOL_EVERY))
@@ -129,9 +146,10 @@ def anneal(
         changes = move(graph, hydrogens_move, work.random, work.log, work.scratch.stack)
         if changes == 0:
             continue
-        trial = _evaluate(graph, table, target, work, 1 - now, True)
-        rise = trial - current
-        if rise <= 0.0 or uniform(work.random) < math.exp(-rise / temperature):
+        # How far the energy may rise is drawn first: most moves can be turned down early.
+        allowed = -temperature * math.log(max(uniform(work.random), _LEAST_CHANCE))
+        trial = _evaluate_move(graph, table, target, work, 1 - now, allowed + _SLACK)
+        if trial - current <= allowed:
             now = 1 - now
             current = trial
             if current < kept.limit[0]:
@@ -142,17 +160,46 @@ def anneal(
 
 
 @compiled
-def _evaluate(
-    graph: Graph, table: Table, target: Target, work: Workplace, side: int, known: bool
+def evaluate(graph: Graph, table: Table, target: Target, work: Workplace) -> float:
+    """Energy of the graph; what it rests on goes to the first side."""
+    codes, values, first = work.codes[0], work.values[0], work.first[0]
+    small_rings = write_first_codes(graph, codes)
+    write_further_codes(graph, codes)
+    for atom in range(len(values)):
+        first[atom] = first_energy(table, codes[1, atom])
+        row = find_row(table, codes, atom)
+        for column in range(4):
+            values[atom, column] = table.values[row, column]
+    return energy(graph, target, codes, values, small_rings, work.scratch)
+
+
+@compiled
+def _evaluate_move(
+    graph: Graph, table: Table, target: Target, work: Workplace, side: int, most: float
 ) -> float:
-    """Energy of the graph; codes and values go to one side, the other side's are known ones."""
-    codes, values = work.codes[side], work.values[side]
-    small_rings = write_codes(graph, codes)
-    if known:
-        write_values(table, codes, work.codes[1 - side], work.values[1 - side], values)
-    else:
-        for atom in range(len(values)):
-            values[atom] = table.values[find_row(table, codes, atom)]
+    """Energy of the graph after a move, or infinity where the prior alone rises by more than that;
+    what it rests on goes to one side, the other side's is that before the move.
+    """
+    codes, before = work.codes[side], work.codes[1 - side]
+    first, first_before = work.first[side], work.first[1 - side]
+    small_rings = write_first_codes(graph, codes)
+    rise = 0.0
+    for atom in range(len(first)):
+        if codes[1, atom] == before[1, atom]:
+            first[atom] = first_before[atom]
+        else:
+            first[atom] = first_energy(table, codes[1, atom])
+            rise += first[atom] - first_before[atom]
+    if target.prior_weight * rise > most:
+        return math.inf
+    write_further_codes(graph, codes)
+    values, values_before = work.values[side], work.values[1 - side]
+    write_values(table, codes, before, values_before, values)
+    rise = 0.0
+    for atom in range(len(first)):
+        rise += values[atom, PRIOR] - values_before[atom, PRIOR]
+    if target.prior_weight * rise > most:
+        return math.inf
     return energy(graph, target, codes, values, small_rings, work.scratch)
 
 

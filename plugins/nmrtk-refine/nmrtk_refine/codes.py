@@ -47,7 +47,10 @@ class Graph(NamedTuple):
         neighbours: (A, MOST_NEIGHBOURS), int64, the first `degrees` of each row.
         degrees: (A,), int64.
         masks: (A,), uint64, neighbours as bits.
-        edges: (A, A), uint64, codes of the bonds as `write_codes` left them.
+        edges: (A, MOST_NEIGHBOURS), uint64, codes of the bonds to the neighbours, as
+            `write_first_codes` left them.
+        reach: (2, A, MOST_NEIGHBOURS), uint64, scratch: atoms two and three bonds beyond an atom
+            in the direction of each neighbour, as bits.
     """
 
     kinds: NDArray[np.uint64]
@@ -58,6 +61,7 @@ class Graph(NamedTuple):
     degrees: NDArray[np.int64]
     masks: NDArray[np.uint64]
     edges: NDArray[np.uint64]
+    reach: NDArray[np.uint64]
 
 
 def new_graph(kinds: NDArray[np.uint64], valences: NDArray[np.int64]) -> Graph:
@@ -71,7 +75,8 @@ def new_graph(kinds: NDArray[np.uint64], valences: NDArray[np.int64]) -> Graph:
         np.zeros((count, MOST_NEIGHBOURS), np.int64),
         np.zeros(count, np.int64),
         np.zeros(count, np.uint64),
-        np.zeros((count, count), np.uint64),
+        np.zeros((count, MOST_NEIGHBOURS), np.uint64),
+        np.zeros((2, count, MOST_NEIGHBOURS), np.uint64),
     )
 
 
@@ -128,83 +133,35 @@ def is_connected(graph: Graph, stack: NDArray[np.int64]) -> bool:
 
 
 @compiled
-def ring_class(
-    masks: NDArray[np.uint64],
-    neighbours: NDArray[np.int64],
-    degrees: NDArray[np.int64],
-    first: Index,
-    second: Index,
-) -> int:
-    """Class of the smallest ring of a bond, by the sets of atoms that are near to both ends."""
-    if degrees[first] < 2 or degrees[second] < 2:
-        return _NO_RING
-    others = ~((_ONE << np.uint64(first)) | (_ONE << np.uint64(second)))
-    near = masks[first] & others
-    other_near = masks[second] & others
-    if near & other_near != _NONE:
-        return _RING_3
-    second_shell = _NONE
-    for place in range(degrees[first]):
-        atom = neighbours[first, place]
-        if atom != second:
-            second_shell |= masks[atom]
-    if second_shell & other_near != _NONE:
-        return _RING_4
-    other_second_shell = _NONE
-    for place in range(degrees[second]):
-        atom = neighbours[second, place]
-        if atom != first:
-            other_second_shell |= masks[atom]
-    other_second_shell &= others
-    if second_shell & other_second_shell != _NONE:
-        return _RING_5
-    third_shell = _third_shell(masks, neighbours, degrees, first, second)
-    if third_shell & other_second_shell != _NONE:
-        return _RING_6
-    if third_shell & _third_shell(masks, neighbours, degrees, second, first) & others != _NONE:
-        return _RING_7
-    return _NO_RING
-
-
-@compiled
-def _third_shell(
-    masks: NDArray[np.uint64],
-    neighbours: NDArray[np.int64],
-    degrees: NDArray[np.int64],
-    first: Index,
-    second: Index,
-) -> np.uint64:
-    """Atoms three bonds away from the first, on ways that keep off the bond, and its own ends."""
-    shell = _NONE
-    for place in range(degrees[first]):
-        atom = neighbours[first, place]
-        if atom == second:
-            continue
-        for next_place in range(degrees[atom]):
-            next_atom = neighbours[atom, next_place]
-            if next_atom != first and next_atom != second:
-                shell |= masks[next_atom]
-    return shell
-
-
-@compiled
 def write_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
     """Write the codes (RADIUS + 1, A); returns the bonds in small rings, those of three counting
     two.
     """
+    small = write_first_codes(graph, codes)
+    write_further_codes(graph, codes)
+    return small
+
+
+@compiled
+def write_first_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
+    """Write the codes of radius 0 and 1 and those of the bonds; returns what `write_codes` does."""
     count = len(graph.degrees)
-    small = 0.0
     for atom in range(count):
         codes[0, atom] = mixed(
             graph.kinds[atom] + np.uint64(16 * graph.hydrogens[atom] + graph.degrees[atom]) * _OWN
         )
+    _write_reach(graph)
+    small = 0.0
     for atom in range(count):
         spare = graph.valences[atom] - graph.hydrogens[atom] - graph.degrees[atom]
         for place in range(graph.degrees[atom]):
             other = graph.neighbours[atom, place]
             if other < atom:
                 continue
-            ring = ring_class(graph.masks, graph.neighbours, graph.degrees, atom, other)
+            back = 0
+            while graph.neighbours[other, back] != atom:
+                back += 1
+            ring = _ring_class(graph, atom, place, other, back)
             order = graph.bonds[atom, other]
             if ring == _RING_3:
                 small += 2.0
@@ -218,11 +175,65 @@ def write_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
             ):
                 order = _CONJUGATED
             code = _BOND_CODES[order, ring]
-            graph.edges[atom, other] = code
-            graph.edges[other, atom] = code
-    for radius in range(1, RADIUS + 1):
-        _join_neighbours(graph, codes[radius - 1], codes[radius])
+            graph.edges[atom, place] = code
+            graph.edges[other, back] = code
+    _join_neighbours(graph, codes[0], codes[1])
     return small
+
+
+@compiled
+def write_further_codes(graph: Graph, codes: NDArray[np.uint64]) -> None:
+    """Write the codes of the larger radii, after `write_first_codes`."""
+    for radius in range(2, RADIUS + 1):
+        _join_neighbours(graph, codes[radius - 1], codes[radius])
+
+
+@compiled
+def _write_reach(graph: Graph) -> None:
+    """Write, for each atom and neighbour, what lies two and three bonds beyond the atom on ways
+    that start with the neighbour and do not turn back.
+    """
+    for step in range(2):
+        for atom in range(len(graph.degrees)):
+            for place in range(graph.degrees[atom]):
+                other = graph.neighbours[atom, place]
+                found = _NONE
+                for further in range(graph.degrees[other]):
+                    beyond = graph.neighbours[other, further]
+                    if beyond == atom:
+                        continue
+                    if step == 0:
+                        found |= graph.masks[beyond]
+                    else:
+                        found |= graph.reach[0, other, further]
+                if step == 0:
+                    found &= ~(_ONE << np.uint64(other))
+                graph.reach[step, atom, place] = found
+
+
+@compiled
+def _ring_class(graph: Graph, first: Index, place: Index, second: Index, back: Index) -> int:
+    """Class of the smallest ring of a bond: where ways from both ends meet.
+
+    Smaller rings are found first, so that ways that pass an atom twice do not count.
+    """
+    if graph.degrees[first] < 2 or graph.degrees[second] < 2:
+        return _NO_RING
+    near = graph.masks[first] & ~(_ONE << np.uint64(second))
+    other_near = graph.masks[second] & ~(_ONE << np.uint64(first))
+    if near & other_near != _NONE:
+        return _RING_3
+    second_shell, third_shell = graph.reach[0, second, back], graph.reach[1, second, back]
+    if second_shell & other_near != _NONE:
+        return _RING_4
+    other_second_shell = graph.reach[0, first, place]
+    if second_shell & other_second_shell != _NONE:
+        return _RING_5
+    if third_shell & other_second_shell != _NONE:
+        return _RING_6
+    if third_shell & graph.reach[1, first, place] != _NONE:
+        return _RING_7
+    return _NO_RING
 
 
 @compiled
@@ -231,7 +242,7 @@ def _join_neighbours(graph: Graph, before: NDArray[np.uint64], after: NDArray[np
         total = _NONE
         for place in range(graph.degrees[atom]):
             other = graph.neighbours[atom, place]
-            message = (before[other] + graph.edges[atom, other]) * _OWN
+            message = (before[other] + graph.edges[atom, place]) * _OWN
             total += message ^ (message >> np.uint64(29))
         after[atom] = mixed(before[atom] * _OWN + total)
 

@@ -19,6 +19,7 @@ MOST_HYDROGENS = 4
 _MISSING = 12.0  # for a line that no atom can have, and for an atom without a line
 _WRONG_LETTER = 4.0
 _FAR = 1e30
+_FIRST_UNSEEN = np.float32(4.0)  # in place of the first energy of an environment that is unknown
 
 
 class Table(NamedTuple):
@@ -28,11 +29,16 @@ class Table(NamedTuple):
         keys: (2^k,), uint64, 0 where free.
         rows: (2^k,), int32, row of `values`.
         values: (E + 1, 4), float32; the last row is that of an unknown atom.
+        first_keys: (2^j,), uint64, 0 where free: environments of radius 1 alone, few enough to
+            stay near the processor.
+        first_energies: (2^j,), float32, of these in the prior, given the atom.
     """
 
     keys: NDArray[np.uint64]
     rows: NDArray[np.int32]
     values: NDArray[np.float32]
+    first_keys: NDArray[np.uint64]
+    first_energies: NDArray[np.float32]
 
 
 class Target(NamedTuple):
@@ -68,6 +74,7 @@ class Scratch(NamedTuple):
     Args:
         places: (MOST_HYDROGENS + 1, A), int64, sites of each group in the order of their shifts.
         sizes: (MOST_HYDROGENS + 1,), int64, number of them.
+        order: (A,), int64, sites as they stood last, -1 before the first time: nearly sorted.
         costs: (A + L,), float64, row of a matching.
         stack: (A,), int64.
         codes: (2, A), uint64.
@@ -75,6 +82,7 @@ class Scratch(NamedTuple):
 
     places: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    order: NDArray[np.int64]
     costs: NDArray[np.float64]
     stack: NDArray[np.int64]
     codes: NDArray[np.uint64]
@@ -85,6 +93,7 @@ def new_scratch(atoms: int, lines: int) -> Scratch:
     return Scratch(
         np.zeros((MOST_HYDROGENS + 1, atoms), np.int64),
         np.zeros(MOST_HYDROGENS + 1, np.int64),
+        np.full(atoms, -1, np.int64),
         np.zeros(atoms + lines),
         np.zeros(atoms, np.int64),
         np.zeros((2, atoms), np.uint64),
@@ -104,6 +113,18 @@ def find_row(table: Table, codes: NDArray[np.uint64], atom: int) -> Index:
                 return row
             place = (place + np.uint64(1)) & last
     return len(table.values) - 1
+
+
+@compiled
+def first_energy(table: Table, code: np.uint64) -> np.float32:
+    """Energy of an environment of radius 1 in the prior, given the atom."""
+    last = np.uint64(len(table.first_keys) - 1)
+    place = code & last
+    while table.first_keys[place] != np.uint64(0):
+        if table.first_keys[place] == code:
+            return table.first_energies[place]
+        place = (place + np.uint64(1)) & last
+    return _FIRST_UNSEEN
 
 
 @compiled
@@ -179,21 +200,33 @@ def _sort_sites(
     scratch: Scratch,
 ) -> int:
     """Sort the sites of each group by their shifts; returns the number of kinds of them."""
-    places, sizes = scratch.places, scratch.sizes
+    places, sizes, order = scratch.places, scratch.sizes, scratch.order
     sizes[:] = 0
-    for atom in sites:
+    if order[0] < 0:
+        order[: len(sites)] = sites
+    for atom in order[: len(sites)]:
         group = hydrogens[atom] if groups > 1 else 0
         place = sizes[group]
-        shift = values[atom, SHIFT]
-        while place > 0 and values[places[group, place - 1], SHIFT] > shift:
-            places[group, place] = places[group, place - 1]
+        shift, code = values[atom, SHIFT], codes[atom]
+        while place > 0:
+            other = places[group, place - 1]
+            # Equivalent atoms stand together even where others have just their shift.
+            if values[other, SHIFT] < shift or (
+                values[other, SHIFT] == shift and codes[other] <= code
+            ):
+                break
+            places[group, place] = other
             place -= 1
         places[group, place] = atom
         sizes[group] += 1
+    done = 0
+    for group in range(groups):
+        for place in range(sizes[group]):
+            order[done] = places[group, place]
+            done += 1
     distinct = len(sites)
     for group in range(groups):
         for place in range(1, sizes[group]):
-            # Equivalent atoms have the same code, hence the same shift, and stand together.
             if codes[places[group, place]] == codes[places[group, place - 1]]:
                 distinct -= 1
     return distinct

@@ -22,7 +22,7 @@ from nmrtk_refine.problem import Problem
 from nmrtk_refine.states import Judge, Learned, State, square
 from nmrtk_refine.tables import EnvironmentTables, insert_rows
 
-SHAKEN, HOT, WARM, COLD = 1e4, 2.5, 1.2, 0.35
+SHAKEN, HOT, WARM, COLD = 1e4, 4.0, 3.0, 1.0
 """Temperatures in nats: at which every move is accepted, where a chain starts from nothing, from a
 good structure, and where it ends."""
 
@@ -32,7 +32,7 @@ LEARNED_ROOM = 80_000
 _CHUNK, _SHAKEN_MOVES = 25_000, 2_000
 _SMALL = 20  # heavy atoms
 _LEAST_MOVES, _MOVES_GROW, _MOST_MOVES = 20_000, 1.2, 8_000_000
-_FIRST_ROUND = 0.6  # share of the time that it may take
+_FIRST_ROUND = 0.15  # share of the time that it may take
 _MOVES_TIMES_ATOMS = 8e6  # of a usual core in a second
 _SCOUTED_COST, _SECOND_CHANCE = 5.0, 0.2
 _LAST_LOOK, _LONGEST_LAST_LOOK_S = 0.1, 1.5
@@ -56,7 +56,7 @@ class Plan:
     moves: int
     chains: int = 4
     rounds: int = 0
-    judged: int = 500
+    judged: int = 250
     kept: int = 2000
 
 
@@ -70,8 +70,9 @@ def workers() -> int:
 def default_plan(atoms: int, seconds: float = math.inf) -> Plan:
     """A plan for a formula of so many heavy atoms.
 
-    Long chains find more than many short ones. Their length does not depend on how fast the machine
-    is, and hardly on the seconds, so that a seed gives the same again.
+    Long chains and many short ones find as much in the same time, and the network has its say
+    between them. Their length does not depend on how fast the machine is, and hardly on the
+    seconds, so that a seed gives the same again.
     """
     chains = max(4 if atoms <= _SMALL else 2, workers())
     moves = min(max(_LEAST_MOVES * _MOVES_GROW**atoms, _LEAST_MOVES), _MOST_MOVES)
@@ -153,18 +154,22 @@ class Search:
                     break
 
     def judge(self, count: int) -> None:
-        """Ask the network about the best states that it was not asked about."""
+        """Ask the network about so many of the best states that it was not asked about.
+
+        What it says of some corrects the energies of the others before the next are chosen: where
+        the tables err about an environment, all the states that have it err together.
+        """
         open_states = [state for state in self.states.values() if state.score is None]
-        open_states.sort(key=lambda state: state.energy)
-        chosen = open_states[:count]
-        for start in range(0, len(chosen), _JUDGED_TOGETHER):
-            if time.monotonic() >= self._deadline:
-                return
-            part = chosen[start : start + _JUDGED_TOGETHER]
+        while count > 0 and open_states and time.monotonic() < self._deadline:
+            open_states.sort(key=lambda state: state.energy)
+            part = open_states[: min(count, _JUDGED_TOGETHER)]
+            open_states = open_states[len(part) :]
+            count -= len(part)
             begin = time.monotonic()
             self._learned += self._judge.judge(part)
             self.judge_s = (time.monotonic() - begin) / len(part)
-        self._learn()
+            self._learn()
+            self._judge.estimate(open_states)
 
     def best(self) -> list[State]:
         """States that the network was asked about, best first."""

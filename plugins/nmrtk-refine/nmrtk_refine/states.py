@@ -15,7 +15,7 @@ from nmrtk.model import Prediction, ReversibleModel
 from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
 from nmrtk.score_settings import ScoreSettings
-from nmrtk_refine.annealing import Workplace, new_workplace
+from nmrtk_refine.annealing import Workplace, evaluate, new_workplace
 from nmrtk_refine.codes import RADIUS, Graph, write_codes
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import (
@@ -108,6 +108,25 @@ class Judge:
             new_workplace(len(problem.kinds), len(problem.target.lines), 0) for problem in problems
         ]
 
+    def estimate(self, states: list[State]) -> None:
+        """Set the energies of states anew, by what the table holds now."""
+        for number, problem in enumerate(self._problems):
+            chosen = [state for state in states if state.problem == number]
+            if not chosen:
+                continue
+            energies = np.zeros(len(chosen))
+            estimate_all(
+                self._graphs[number],
+                np.stack([state.isomer.bonds for state in chosen]),
+                np.stack([state.isomer.hydrogens for state in chosen]),
+                self._table,
+                problem.target,
+                self._work[number],
+                energies,
+            )
+            for state, value in zip(chosen, energies.tolist(), strict=True):
+                state.energy = problem.cost + value
+
     def judge(self, states: list[State]) -> list[Learned]:
         """Set score and molecule of states; returns what was learned of their sites."""
         learned = []
@@ -190,6 +209,24 @@ def score_values(
     for atom in range(len(values)):
         values[atom, PRIOR] = table.values[find_row(table, codes, atom), PRIOR]
     return energy(graph, target, codes, values, small_rings, work.scratch)
+
+
+@entry_point
+def estimate_all(
+    graph: Graph,
+    bonds: NDArray[np.int8],
+    hydrogens: NDArray[np.int8],
+    table: Table,
+    target: Target,
+    work: Workplace,
+    energies: NDArray[np.float64],
+) -> None:
+    """Write the energies (N,) by the table of structures with bonds (N, A, A) and hydrogens
+    (N, A).
+    """
+    for number in range(len(energies)):
+        load_graph(graph, bonds[number], hydrogens[number])
+        energies[number] = evaluate(graph, table, target, work)
 
 
 @entry_point

@@ -159,9 +159,17 @@ class EnvironmentTables:
         values[:count, LOG_WIDTH] = np.log(2 * self.scales)
         values[:count, PRIOR] = energies
         values[-1] = (100.0, 1 / _UNKNOWN_SCALE, np.log(2 * _UNKNOWN_SCALE), _UNKNOWN_ENERGY)
-        size = 1 << (2 * (count + extra)).bit_length()
-        table = Table(np.zeros(size, np.uint64), np.zeros(size, np.int32), values)
+        first = np.flatnonzero(self.radii == 1)
+        size, first_size = (1 << (2 * n).bit_length() for n in (count + extra, len(first)))
+        table = Table(
+            np.zeros(size, np.uint64),
+            np.zeros(size, np.int32),
+            values,
+            np.zeros(first_size, np.uint64),
+            np.zeros(first_size, np.float32),
+        )
         insert_rows(table, self.keys, 0)
+        insert_first(table, self.keys[first], -(weights[0] * self.logs[first, 0]))
         return table
 
 
@@ -195,3 +203,15 @@ def fingerprint(model: ReversibleModel) -> str:
         digest.update(name.encode())
         digest.update((plain.half() if name in parameters else plain).numpy().tobytes())
     return digest.hexdigest()[:32]
+
+
+@entry_point
+def insert_first(table: Table, keys: NDArray[np.uint64], energies: NDArray[np.float64]) -> None:
+    """Enter environments of radius 1, each once, with their energies given the atom."""
+    last = np.uint64(len(table.first_keys) - 1)
+    for number in range(len(keys)):
+        place = keys[number] & last
+        while table.first_keys[place] != np.uint64(0):
+            place = (place + np.uint64(1)) & last
+        table.first_keys[place] = keys[number]
+        table.first_energies[place] = energies[number]

@@ -10,7 +10,7 @@ import numpy as np
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace, random_structure
 from nmrtk_refine.energy import Target
 from nmrtk_refine.kinds import Isomer, Kind
-from nmrtk_refine.states import prior_energy, score_values
+from nmrtk_refine.states import estimate_all, prior_energy, score_values
 from nmrtk_refine.tables import EnvironmentTables
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +53,9 @@ def compile_all() -> None:
     random_structure(graph, isomer.hydrogens, work.random)
     anneal(graph, np.arange(2), table, target, work, kept, 1, 1.0, 1.0)
     score_values(graph, table, target, work, np.ones((2, 4), np.float32))
+    estimate_all(
+        *(graph, isomer.bonds[None], isomer.hydrogens[None], table, target, work, np.zeros(1))
+    )
     prior_energy(graph, table)
     seconds = time.monotonic() - start
     if seconds > _SLOW_S:
