@@ -340,7 +340,7 @@ def reliability_tables(rows: Sequence[Row], settings: ScoreSettings) -> list[Tab
                 f"Confidence in setting {setting}",
                 ["first candidate", "queries", "stated", "right"],
                 found.rows(),
-                (f"Expected calibration error: {found.calibration_error:.3f}.",),
+                (found.note,),
             )
         )
     return tables

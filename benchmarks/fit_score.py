@@ -51,7 +51,7 @@ def main() -> None:
         stated.append(float(row.max()))
         right.append(int(row.argmax()) == one.answer)
     found = measure_reliability(stated, np.array(right))
-    note = f"Expected calibration error: {found.calibration_error:.3f}. {fitted}"
+    note = f"{found.note} {fitted}"
     columns = ["first candidate", "queries", "stated", "right"]
     print(Table("Among random isomers", columns, found.rows(), (note,)).to_markdown())
     if not choices.dry_run:

@@ -17,7 +17,7 @@ from nmrtk.line_score import LineScore, arrays, hydrogen_counts
 from nmrtk.molecule import canonical_smiles
 from nmrtk.scoring import RankScore, rank_of, score_ranks
 from nmrtk.spectrum import Spectrum, spectrum_of_shifts
-from nmrtk.tables import Table, fixed, percent
+from nmrtk.tables import Table, percent
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
 """Ends of the bins of stated probabilities."""
@@ -26,6 +26,7 @@ CONFIDENCES = (0.5, 0.8, 0.9, 0.95)
 """Stated probabilities from which the first candidate is looked at on its own."""
 
 _EXACT = 256  # entries of the library that get the exact score
+_DRAWS = 1000  # of right and wrong, for the error of true probabilities
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
@@ -73,12 +74,23 @@ class Reliability:
         bins: by stated probability.
         calibration_error: mean over queries of the difference between stated and observed
             probability of their bin (expected calibration error).
+        chance_error: the same, on average, if every stated probability were true: with few queries
+            it is far from 0.
         confident: top-1 from some stated probabilities on.
     """
 
     bins: list[ReliabilityBin]
     calibration_error: float
+    chance_error: float
     confident: list[ConfidentScore]
+
+    @property
+    def note(self) -> str:
+        """Both errors, in words."""
+        return (
+            f"Expected calibration error: {self.calibration_error:.3f}; with so many queries, true "
+            f"probabilities would have {self.chance_error:.3f}."
+        )
 
     def rows(self) -> list[list[str]]:
         """Lines of a table: what, number of queries, stated, observed."""
@@ -131,7 +143,23 @@ def measure_reliability(stated: Sequence[float] | Floats, right: Booleans) -> Re
                 float(right[sure].mean()) if sure.any() else None,
             )
         )
-    return Reliability(bins, error / max(len(probability), 1), confident)
+    count = max(len(probability), 1)
+    return Reliability(bins, error / count, _chance_error(probability, place), confident)
+
+
+def _chance_error(probability: Floats, place: NDArray[np.int64]) -> float:
+    """Mean expected calibration error of true probabilities (Q,) in the bins (Q,)."""
+    if not len(probability):
+        return 0.0
+    random = np.random.default_rng(0)
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    said = probability[order]
+    errors = [
+        np.abs(np.add.reduceat((random.random(len(said)) < said) - said, starts)).sum()
+        for _ in range(_DRAWS)
+    ]
+    return float(np.mean(errors)) / len(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +191,7 @@ class ConfidenceSection:
                 f"`nmrtk elucidate`. Of {self.absent} spectra the right constitution was taken out "
                 "of the library, so that nothing is right. Where it is there it is first in "
                 f"{percent(self.ranks.top_1)} and among the first ten in "
-                f"{percent(self.ranks.top_10)}. Expected calibration error: "
-                f"{fixed(self.reliability.calibration_error, 3)}.",
+                f"{percent(self.ranks.top_10)}. {self.reliability.note}",
             ),
         )
 

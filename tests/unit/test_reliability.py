@@ -20,6 +20,7 @@ def test_true_probabilities_have_no_error():
     stated = rng.random(20_000)
     found = measure_reliability(stated, rng.random(20_000) < stated)
     assert found.calibration_error < 0.02
+    assert found.chance_error < 0.02
     assert sum(one.queries for one in found.bins) == 20_000
     for one, least in zip(found.confident, CONFIDENCES, strict=True):
         assert one.least == least
@@ -33,7 +34,19 @@ def test_boasting_is_an_error():
     assert found.confident[-1].top_1 is None
     assert [one.queries for one in found.bins if one.queries] == [10]
     assert measure_reliability([1.0, 0.0], np.array([True, False])).calibration_error == 0
-    assert measure_reliability([], np.zeros(0, bool)).calibration_error == 0
+    nothing = measure_reliability([], np.zeros(0, bool))
+    assert nothing.calibration_error == nothing.chance_error == 0
+
+
+def test_few_queries_have_an_error_even_if_all_that_is_stated_is_true():
+    # Of one query at 50 % the error is always a half; of n the mean deviation falls as 1 / √n.
+    assert measure_reliability([0.5], np.array([True])).chance_error == pytest.approx(0.5)
+    many = measure_reliability([0.5] * 100, np.arange(100) < 50)
+    assert many.calibration_error == 0
+    assert many.chance_error == pytest.approx(0.5 * (2 / np.pi / 100) ** 0.5, rel=0.1)
+    # Bins add up.
+    two = measure_reliability([0.5, 0.7], np.array([True, False]))
+    assert two.chance_error == pytest.approx((0.5 + 2 * 0.7 * 0.3) / 2, abs=0.01)
 
 
 @pytest.mark.parametrize("lines", [True, False])

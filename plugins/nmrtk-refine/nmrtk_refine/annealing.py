@@ -36,8 +36,8 @@ _ATTEMPTS = 200
 _COOL_EVERY = 64
 _LEAST_CHANCE = 1e-300
 _SLACK = 3.0
-"""How much better a move that makes the prior worse may fit the lines, in nats: of 10,000 that are
-accepted, a few would be lost."""
+"""Nats by which a move that makes the prior worse may fit the lines better: more is so rare that
+the move is turned down before that is worked out; docs/experiments.md, entry 21."""
 
 
 class Kept(NamedTuple):

@@ -122,7 +122,8 @@ def first_energy(table: Table, code: np.uint64) -> np.float32:
     place = code & last
     while table.first_keys[place] != np.uint64(0):
         if table.first_keys[place] == code:
-            return table.first_energies[place]
+            known: np.float32 = table.first_energies[place]
+            return known
         place = (place + np.uint64(1)) & last
     return _FIRST_UNSEEN
 

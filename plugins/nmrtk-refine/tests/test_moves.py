@@ -73,6 +73,44 @@ def test_codes_after_moves_are_those_of_the_molecule_read_anew(text, seed):
     assert (codes == fresh).all()
 
 
+def ring_size(bonds, first, second):
+    """Atoms of the smallest ring of a bond: the shortest way round, one step after another."""
+    seen, front, steps = {first}, {first}, 0
+    while front:
+        steps += 1
+        front = {
+            other
+            for atom in front
+            for other in np.flatnonzero(bonds[atom]).tolist()
+            if other not in seen and {atom, other} != {first, second}
+        }
+        if second in front:
+            return steps + 1
+        seen |= front
+    return 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(text=st.sampled_from(WHOLE), seed=st.integers(0, 2**32))
+def test_bonds_in_rings_of_other_sizes_have_other_codes(text, seed):
+    isomer = Isomer.of_molecule(parse_smiles(text))
+    graph = isomer.graph()
+    count = len(isomer.kinds)
+    random, log = np.array([seed], np.uint64), np.zeros((LOG_ROWS, 4), np.int64)
+    stack, codes = np.zeros(count, np.int64), np.zeros((RADIUS + 1, count), np.uint64)
+    for _ in range(30):
+        move(graph, np.arange(count), random, log, stack)
+    small = write_codes(graph, codes)
+    sizes_of, expected = {}, 0.0
+    for atom in range(count):
+        for place in range(graph.degrees[atom]):
+            size = ring_size(graph.bonds, atom, graph.neighbours[atom, place])
+            sizes_of.setdefault(int(graph.edges[atom, place]), set()).add(size if size < 8 else 0)
+            expected += {3: 1.0, 4: 0.5}.get(size, 0.0)
+    assert all(len(sizes) == 1 for sizes in sizes_of.values())
+    assert small == expected
+
+
 @pytest.mark.parametrize("text", WHOLE)
 def test_codes_know_neither_order_nor_kekule_structure(text):
     molecule = parse_smiles(text)

@@ -10,7 +10,7 @@ import torch
 from doubles import small_model
 from nmrtk_refine import candidate_generators
 from nmrtk_refine.distill import distill
-from nmrtk_refine.energy import INVERSE_SCALE
+from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.refine import RefineGenerator
@@ -211,3 +211,22 @@ def test_tables_and_judge_take_calibrated_scales(loaded):
         (said,) = judge.judge([State(0, isomer, 0.0)])
         learned.append(said.values[:, INVERSE_SCALE])
     np.testing.assert_allclose(learned[0], 3 * learned[1], rtol=1e-5)
+
+
+def test_energies_are_estimated_by_what_the_table_holds(loaded):
+    tables = tables_of(loaded)
+    problems = make_problems(C3H6O, ACETONE, tables)
+    table = tables.table()
+    target = torch.from_numpy(loaded.model.codec.encode(ACETONE))
+    judge = Judge(loaded.model, target, problems, table, loaded.calibration.score)
+    states = [
+        State(0, Isomer.of_molecule(parse_smiles(text)), 0.0) for text in ("CC(C)=O", "CCC=O")
+    ]
+    judge.estimate(states)
+    before = [state.energy for state in states]
+    assert all(np.isfinite(before))
+    table.values[:, LOG_WIDTH] += 1.0
+    judge.estimate(states[:1])
+    # One for each line.
+    assert states[0].energy == pytest.approx(before[0] + 3, abs=1e-3)
+    assert states[1].energy == before[1]

@@ -178,6 +178,35 @@ def test_more_lines_than_atoms_are_no_obstacle(tables):
     assert set(smiles_of(search)) == {"CCO", "COC"}
 
 
+def test_what_the_network_said_of_some_states_decides_which_are_next(tables):
+    class Turning(TableJudge):
+        """Finds out that what the tables like best is worst."""
+
+        def __init__(self, table):
+            super().__init__(table)
+            self.codes = []
+
+        def judge(self, states):
+            self.codes.append([codes_of(state.isomer)[1] for state in states])
+            return super().judge(states)
+
+        def estimate(self, states):
+            for state in states:
+                state.energy = -abs(state.energy)
+
+    problems = make_problems(Formula.parse("C8H8O3"), lines_of("COc1cc(C=O)ccc1O"), tables)
+    judge = Turning(None)
+    search = Search(problems, tables, lambda table: judge, Plan(20_000, judged=128, rounds=1))
+    search.run()
+    energy = {code: abs(state.energy) for code, state in search.states.items()}
+    first, second = ([energy[code] for code in codes] for codes in judge.codes)
+    assert len(first) == len(second) == 64
+    assert max(first) <= min(second)
+    left = [abs(state.energy) for state in search.states.values() if state.score is None]
+    assert left
+    assert min(second) >= max(left)
+
+
 def test_what_is_learned_keeps_its_row_and_gets_wider_where_sites_differ():
     codes = np.array([7, 3, 7], np.uint64)
     values = np.array([[20.0, 1.0, 0.7, 2.0], [50.0, 0.5, 1.4, 3.0], [24.0, 1.0, 0.7, 2.0]])
