@@ -32,7 +32,7 @@ LEARNED_ROOM = 80_000
 _CHUNK, _SHAKEN_MOVES = 25_000, 2_000
 _SMALL = 20  # heavy atoms
 _LEAST_MOVES, _MOVES_GROW, _MOST_MOVES = 20_000, 1.2, 8_000_000
-_FIRST_ROUND = 0.15  # share of the time that it may take
+_ROUND = 0.15  # share of the time that one may take
 _MOVES_TIMES_ATOMS = 8e6  # of a usual core in a second
 _SCOUTED_COST, _SECOND_CHANCE = 5.0, 0.2
 _LAST_LOOK, _LONGEST_LAST_LOOK_S = 0.1, 1.5
@@ -76,7 +76,7 @@ def default_plan(atoms: int, seconds: float = math.inf) -> Plan:
     """
     chains = max(4 if atoms <= _SMALL else 2, workers())
     moves = min(max(_LEAST_MOVES * _MOVES_GROW**atoms, _LEAST_MOVES), _MOST_MOVES)
-    affordable = _FIRST_ROUND * seconds * workers() * _MOVES_TIMES_ATOMS / atoms
+    affordable = _ROUND * seconds * workers() * _MOVES_TIMES_ATOMS / atoms
     while chains * moves > affordable and moves > _LEAST_MOVES:
         moves /= 2
     return Plan(int(moves), chains)
