@@ -23,6 +23,17 @@ def isomer_of(graph, kinds):
     return Isomer(kinds, graph.hydrogens.astype(np.int8), graph.bonds.copy())
 
 
+def shaken(text, seed):
+    """Kinds of atoms, and the graph after 30 moves."""
+    isomer = Isomer.of_molecule(parse_smiles(text))
+    graph = isomer.graph()
+    count = len(isomer.kinds)
+    random, log = np.array([seed], np.uint64), np.zeros((LOG_ROWS, 4), np.int64)
+    for _ in range(30):
+        move(graph, np.arange(count), random, log, np.zeros(count, np.int64))
+    return isomer.kinds, graph
+
+
 @settings(deadline=None, max_examples=40)
 @given(text=st.sampled_from(WHOLE), seed=st.integers(0, 2**32), all_move=st.booleans())
 def test_moves_keep_formula_valences_and_connection(text, seed, all_move):
@@ -61,15 +72,10 @@ def test_moves_keep_formula_valences_and_connection(text, seed, all_move):
 @settings(deadline=None, max_examples=40)
 @given(text=st.sampled_from(WHOLE), seed=st.integers(0, 2**32))
 def test_codes_after_moves_are_those_of_the_molecule_read_anew(text, seed):
-    isomer = Isomer.of_molecule(parse_smiles(text))
-    graph = isomer.graph()
-    count = len(isomer.kinds)
-    random, log = np.array([seed], np.uint64), np.zeros((LOG_ROWS, 4), np.int64)
-    stack, codes = np.zeros(count, np.int64), np.zeros((RADIUS + 1, count), np.uint64)
-    for _ in range(30):
-        move(graph, np.arange(count), random, log, stack)
+    kinds, graph = shaken(text, seed)
+    codes = np.zeros((RADIUS + 1, len(kinds)), np.uint64)
     write_codes(graph, codes)
-    fresh, _ = codes_of(isomer_of(graph, isomer.kinds))
+    fresh, _ = codes_of(isomer_of(graph, kinds))
     assert (codes == fresh).all()
 
 
@@ -93,14 +99,9 @@ def ring_size(bonds, first, second):
 @settings(deadline=None, max_examples=40)
 @given(text=st.sampled_from(WHOLE), seed=st.integers(0, 2**32))
 def test_bonds_in_rings_of_other_sizes_have_other_codes(text, seed):
-    isomer = Isomer.of_molecule(parse_smiles(text))
-    graph = isomer.graph()
-    count = len(isomer.kinds)
-    random, log = np.array([seed], np.uint64), np.zeros((LOG_ROWS, 4), np.int64)
-    stack, codes = np.zeros(count, np.int64), np.zeros((RADIUS + 1, count), np.uint64)
-    for _ in range(30):
-        move(graph, np.arange(count), random, log, stack)
-    small = write_codes(graph, codes)
+    kinds, graph = shaken(text, seed)
+    count = len(kinds)
+    small = write_codes(graph, np.zeros((RADIUS + 1, count), np.uint64))
     sizes_of, expected = {}, 0.0
     for atom in range(count):
         for place in range(graph.degrees[atom]):
