@@ -14,6 +14,7 @@ from nmrtk_refine.codes import (
     Graph,
     set_bond,
     structure_code,
+    write_codes,
     write_first_codes,
     write_further_codes,
 )
@@ -163,8 +164,7 @@ def anneal(
 def evaluate(graph: Graph, table: Table, target: Target, work: Workplace) -> float:
     """Energy of the graph; what it rests on goes to the first side."""
     codes, values, first = work.codes[0], work.values[0], work.first[0]
-    small_rings = write_first_codes(graph, codes)
-    write_further_codes(graph, codes)
+    small_rings = write_codes(graph, codes)
     for atom in range(len(values)):
         first[atom] = first_energy(table, codes[1, atom])
         row = find_row(table, codes, atom)
