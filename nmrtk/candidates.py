@@ -25,8 +25,13 @@ from nmrtk.prediction import predict_prepared, predicted_spectra, prepare_molecu
 from nmrtk.query import Query
 from nmrtk.score_settings import ScoreSettings
 from nmrtk.spectrum import Spectrum
+from nmrtk.stereoisomers import stereoisomers
 
 BATCH_SIZE = 128
+
+STEREOISOMERS, SETTLED_CANDIDATES = 8, 60
+"""Configurations that are tried of a candidate that leaves its own open, and how many of the best
+candidates are treated so; docs/experiments.md, entry 22."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,7 @@ class CandidatePool:
         if not self._scored:
             return Answer((), 1.0, tuple(self._notes()))
         self._settle_structure_priors()
+        self._settle_configurations()
         self._scored.sort(key=lambda item: (-item.score - item.prior, item.smiles))
         probabilities = self._probabilities(considered)
         candidates = [
@@ -189,6 +195,35 @@ class CandidatePool:
                     item.prior += prior
             for item in items:
                 item.structure_prior = None
+
+    def _settle_configurations(self) -> None:
+        """Score the best candidates that leave their configuration open as their stereoisomers too.
+
+        Half of the weight stays with the lines of no configuration in particular, and the
+        stereoisomers share the other half.
+        """
+        if self._scored[0].match is None:
+            return
+        best = sorted(self._scored, key=lambda item: -item.score - item.prior)[:SETTLED_CANDIDATES]
+        owners, molecules = [], []
+        for item in best:
+            isomers = stereoisomers(parse_smiles(item.smiles), STEREOISOMERS)
+            if len(isomers) > 1:
+                owners += [item] * len(isomers)
+                molecules += isomers
+        found: dict[str, list[float]] = {}
+        for start in range(0, len(molecules), BATCH_SIZE):
+            span = slice(start, start + BATCH_SIZE)
+            prediction = self.loaded.model.predict(molecules[span])
+            scores = self._likelihoods(prediction, molecules[span])
+            for item, score in zip(owners[span], scores.tolist(), strict=True):
+                found.setdefault(item.smiles, []).append(score)
+        temperature = self.settings.temperature
+        for item in best:
+            if scores_of := found.get(item.smiles):
+                settled = logsumexp(np.array(scores_of) / temperature) - math.log(len(scores_of))
+                both = np.logaddexp(item.score / temperature, settled) - math.log(2)
+                item.score = float(temperature * both)
 
     def _probabilities(self, considered: int) -> NDArray[np.float64]:
         """Of all that was scored and, last, of none of them."""
@@ -271,7 +306,8 @@ class CandidatePool:
             return
         molecules = [one.molecule for one in kept]
         prediction = predict_prepared(model, [p for p in prepared if p is not None], molecules)
-        scores, matches = self._score(prediction, kept)
+        scores = self._likelihoods(prediction, molecules)
+        matches = self._matches(prediction, molecules)
         priors = self._priors(kept)
         structure_priors = self._structure_priors(prediction, kept)
         observed = self.query.spectrum
@@ -298,12 +334,11 @@ class CandidatePool:
                 )
             )
 
-    def _score(
-        self, prediction: Prediction, kept: list[_Pending]
-    ) -> tuple[NDArray[np.float64], list[Match | None]]:
+    def _likelihoods(
+        self, prediction: Prediction, molecules: Sequence[Molecule]
+    ) -> NDArray[np.float64]:
         """Log-likelihoods of the lines, or of the code where the model predicts no lines."""
         model, settings = self.loaded.model, self.settings
-        molecules = [one.molecule for one in kept]
         lines = prediction.lines
         codes: NDArray[np.float64] | float = 0.0
         if lines is None or settings.code_weight:
@@ -312,18 +347,23 @@ class CandidatePool:
                 likelihood = model.codec.log_likelihood(prediction.code, target)
                 codes = likelihood.double().cpu().numpy()
         if lines is None:
-            return np.asarray(codes), [None] * len(molecules)
+            return np.asarray(codes)
         _require_numbers(prediction)
-        shift, scale, owner = arrays(lines)
-        hydrogens = hydrogen_counts(model.nucleus, molecules)
-        scores = self._lines.score_arrays(shift, scale, owner, hydrogens)
-        scores = scores + settings.code_weight * codes
+        scores = self._lines.score_arrays(*arrays(lines), hydrogen_counts(model.nucleus, molecules))
+        likelihoods: NDArray[np.float64] = scores + settings.code_weight * codes
+        return likelihoods
+
+    def _matches(self, prediction: Prediction, molecules: Sequence[Molecule]) -> list[Match | None]:
+        """Which line belongs to which site of each; None where the model predicts no lines."""
+        if prediction.lines is None:
+            return [None] * len(molecules)
+        shift, scale, owner = arrays(prediction.lines)
+        hydrogens = hydrogen_counts(self.loaded.model.nucleus, molecules)
         ends = np.cumsum(np.bincount(owner, minlength=len(molecules)))
-        matches: list[Match | None] = [
+        return [
             self._lines.match(shift[start:end], scale[start:end], hydrogens[start:end])
             for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
         ]
-        return scores, matches
 
     def _priors(self, kept: list[_Pending]) -> NDArray[np.float64]:
         """How likely candidates are before any line of the model's nucleus: by their formulas, and

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdkit import Chem
 
+from nmrtk.candidates import CandidatePool
 from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.elucidation import (
     Inversion,
@@ -26,7 +27,7 @@ from nmrtk.formula import VECTOR_WIDTH, Formula
 from nmrtk.interfaces import CandidateGenerator, Encoded
 from nmrtk.library import Library, build_library
 from nmrtk.line_score import LineScore, hydrogen_counts
-from nmrtk.molecule import parse_smiles
+from nmrtk.molecule import canonical_smiles, parse_smiles
 from nmrtk.recipe import Recipe
 from nmrtk.rows import StructureRow
 from nmrtk.score_settings import ScoreSettings
@@ -101,6 +102,25 @@ def test_scores_are_those_of_the_lines(loaded, tmp_path):
     scores = score.score(lines, hydrogen_counts(loaded.model.nucleus, found))
     ratios = np.diff([math.log(c.probability) for c in result.candidates])
     np.testing.assert_allclose(ratios, np.diff(scores) / ScoreSettings().temperature, atol=1e-4)
+
+
+def test_open_configurations_are_scored_as_stereoisomers_too(loaded, monkeypatch):
+    scores = {"CC=CC": -10.0, "C/C=C/C": -2.0, "C/C=C\\C": -20.0, "C=CCC": -5.0}
+
+    def likelihoods(pool, prediction, molecules):
+        return np.array([scores[canonical_smiles(one, stereo=True)] for one in molecules])
+
+    monkeypatch.setattr(CandidatePool, "_likelihoods", likelihoods)
+    query = Query("a", ETHANOL, Formula.parse("C4H8"))
+    result = elucidate(loaded, query, {"x": Listed("CC=CC", "C=CCC")})
+    found = {c.smiles: math.log(c.probability) for c in result.candidates}
+    temperature = ScoreSettings().temperature
+    expected = np.log(
+        0.5 * np.exp(-10 / temperature)
+        + 0.25 * np.exp(-2 / temperature)
+        + 0.25 * np.exp(-20 / temperature)
+    )
+    assert found["CC=CC"] - found["C=CCC"] == pytest.approx(expected + 5 / temperature)
 
 
 def test_code_and_free_part_count_by_their_weights(loaded):

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmrtk_refine.codes import (
+    DEPTH,
     MOST_NEIGHBOURS,
-    RADIUS,
     Graph,
     set_bond,
     structure_code,
@@ -18,9 +18,12 @@ from nmrtk_refine.codes import (
     write_first_codes,
     write_further_codes,
 )
-from nmrtk_refine.compiled import below, compiled, entry_point, uniform
+from nmrtk_refine.compiled import Index, below, compiled, entry_point, uniform
 from nmrtk_refine.energy import (
+    INVERSE_SCALE,
+    LOG_WIDTH,
     PRIOR,
+    SHIFT,
     Scratch,
     Table,
     Target,
@@ -28,9 +31,9 @@ from nmrtk_refine.energy import (
     find_row,
     first_energy,
     new_scratch,
-    write_values,
 )
 from nmrtk_refine.moves import LOG_ROWS, move, undo
+from nmrtk_refine.network import Memo, Network, network_value, new_memo
 
 _NONE = np.uint64(0)
 _ATTEMPTS = 200
@@ -39,6 +42,8 @@ _LEAST_CHANCE = 1e-300
 _SLACK = 3.0
 """Nats by which a move that makes the prior worse may fit the lines better: more is so rare that
 the move is turned down before that is worked out; docs/experiments.md, entry 21."""
+_ROUGH_SLACK = 4.0
+"""Nats by which the energy by the table may rise more than that with the network."""
 
 
 class Kept(NamedTuple):
@@ -67,20 +72,32 @@ class Workplace(NamedTuple):
     """Memory of one chain.
 
     Args:
-        codes: (2, RADIUS + 1, A), uint64, of the structure and of a trial.
-        values: (2, A, 4), float32, likewise.
+        codes: (2, DEPTH + 1, A), uint64, of the structure and of a trial.
+        values: (2, A, 4), float32, likewise, by the table alone.
+        rough: (2,), energies with these.
+        fine: (2, A, 4), float32, values with the network's where the table is not exact.
         first: (2, A), float32, likewise: energies of the environments of radius 1.
+        rows: (A,), int64, rows of the table.
+        network: small one.
+        memo: what it has worked out.
         log: (LOG_ROWS, 4), int64.
         random: (1,), uint64, state of the generator.
         scratch: of the energy.
+        fine_scratch: likewise, with the fine values.
     """
 
     codes: NDArray[np.uint64]
     values: NDArray[np.float32]
+    rough: NDArray[np.float64]
+    fine: NDArray[np.float32]
     first: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    network: Network
+    memo: Memo
     log: NDArray[np.int64]
     random: NDArray[np.uint64]
     scratch: Scratch
+    fine_scratch: Scratch
 
 
 def new_kept(atoms: int, capacity: int) -> Kept:
@@ -96,14 +113,20 @@ def new_kept(atoms: int, capacity: int) -> Kept:
     )
 
 
-def new_workplace(atoms: int, lines: int, seed: int) -> Workplace:
+def new_workplace(atoms: int, lines: int, seed: int, network: Network) -> Workplace:
     """Memory for structures and lines of this size."""
     return Workplace(
-        np.zeros((2, RADIUS + 1, atoms), np.uint64),
+        np.zeros((2, DEPTH + 1, atoms), np.uint64),
+        np.zeros((2, atoms, 4), np.float32),
+        np.zeros(2),
         np.zeros((2, atoms, 4), np.float32),
         np.zeros((2, atoms), np.float32),
+        np.zeros(atoms, np.int64),
+        network,
+        new_memo(network),
         np.zeros((LOG_ROWS, 4), np.int64),
         np.array([seed], np.uint64),
+        new_scratch(atoms, lines),
         new_scratch(atoms, lines),
     )
 
@@ -149,7 +172,7 @@ def anneal(
             continue
         # How far the energy may rise is drawn first: most moves can be turned down early.
         allowed = -temperature * math.log(max(uniform(work.random), _LEAST_CHANCE))
-        trial = _evaluate_move(graph, table, target, work, 1 - now, allowed + _SLACK)
+        trial = _evaluate_move(graph, table, target, work, now, allowed)
         if trial - current <= allowed:
             now = 1 - now
             current = trial
@@ -167,21 +190,32 @@ def evaluate(graph: Graph, table: Table, target: Target, work: Workplace) -> flo
     small_rings = write_codes(graph, codes)
     for atom in range(len(values)):
         first[atom] = first_energy(table, codes[1, atom])
-        row = find_row(table, codes, atom)
+        row = work.rows[atom] = find_row(table, codes, atom)
         for column in range(4):
             values[atom, column] = table.values[row, column]
-    return energy(graph, target, codes, values, small_rings, work.scratch)
+        _write_fine(graph, table, target, work, 0, atom)
+    work.rough[0] = energy(graph, target, codes, values, small_rings, work.scratch)
+    return energy(graph, target, codes, work.fine[0], small_rings, work.fine_scratch)
 
 
 @compiled
 def _evaluate_move(
-    graph: Graph, table: Table, target: Target, work: Workplace, side: int, most: float
+    graph: Graph, table: Table, target: Target, work: Workplace, now: int, allowed: float
 ) -> float:
-    """Energy of the graph after a move, or infinity where the prior alone rises by more than that;
-    what it rests on goes to one side, the other side's is that before the move.
+    """Energy of the graph after a move, or infinity where it is turned down early: where the prior
+    alone rises by too much, or the energy by the table. What it rests on goes to the other side.
+
+    Args:
+        graph: after the move.
+        table: environments.
+        target: lines and weights.
+        work: memory.
+        now: side of the structure before the move.
+        allowed: what the energy may rise by.
     """
-    codes, before = work.codes[side], work.codes[1 - side]
-    first, first_before = work.first[side], work.first[1 - side]
+    codes, before = work.codes[1 - now], work.codes[now]
+    first, first_before = work.first[1 - now], work.first[now]
+    most = allowed + _SLACK
     small_rings = write_first_codes(graph, codes)
     rise = 0.0
     for atom in range(len(first)):
@@ -193,14 +227,49 @@ def _evaluate_move(
     if target.prior_weight * rise > most:
         return math.inf
     write_further_codes(graph, codes)
-    values, values_before = work.values[side], work.values[1 - side]
-    write_values(table, codes, before, values_before, values)
+    values, values_before = work.values[1 - now], work.values[now]
     rise = 0.0
     for atom in range(len(first)):
-        rise += values[atom, PRIOR] - values_before[atom, PRIOR]
+        # Column by column: Numba copies slices slowly.
+        if codes[DEPTH, atom] == before[DEPTH, atom]:
+            for column in range(4):
+                values[atom, column] = values_before[atom, column]
+        else:
+            row = work.rows[atom] = find_row(table, codes, atom)
+            for column in range(4):
+                values[atom, column] = table.values[row, column]
+            rise += values[atom, PRIOR] - values_before[atom, PRIOR]
     if target.prior_weight * rise > most:
         return math.inf
-    return energy(graph, target, codes, values, small_rings, work.scratch)
+    rough = energy(graph, target, codes, values, small_rings, work.scratch)
+    work.rough[1 - now] = rough
+    if rough - work.rough[now] > allowed + _ROUGH_SLACK:
+        return math.inf
+    fine, fine_before = work.fine[1 - now], work.fine[now]
+    for atom in range(len(first)):
+        if codes[DEPTH, atom] == before[DEPTH, atom]:
+            for column in range(4):
+                fine[atom, column] = fine_before[atom, column]
+        else:
+            _write_fine(graph, table, target, work, 1 - now, atom)
+    return energy(graph, target, codes, fine, small_rings, work.fine_scratch)
+
+
+@compiled
+def _write_fine(
+    graph: Graph, table: Table, target: Target, work: Workplace, side: int, atom: Index
+) -> None:
+    """Write an atom's fine values, after its row and those by the table."""
+    values, fine = work.values[side], work.fine[side]
+    for column in range(4):
+        fine[atom, column] = values[atom, column]
+    asked = target.is_site[atom] and len(work.network.read) > 0
+    if asked and not table.exact[work.rows[atom]]:
+        place = network_value(work.network, work.memo, graph, work.codes[side], atom)
+        scale = work.memo.values[place, 1]
+        fine[atom, SHIFT] = work.memo.values[place, 0]
+        fine[atom, INVERSE_SCALE] = 1 / scale
+        fine[atom, LOG_WIDTH] = math.log(2 * scale)
 
 
 @compiled

@@ -19,6 +19,9 @@ from nmrtk_refine.compiled import Index, compiled, mixed
 RADIUS = 3
 """Largest radius that tables hold."""
 
+DEPTH = 4
+"""Largest radius of all: what the small network sees."""
+
 MOST_ATOMS = 60
 """Heavy atoms that a structure may have: sets of atoms are bits of a number."""
 
@@ -30,7 +33,11 @@ _DEEPER = 6
 
 _NO_RING, _RING_3, _RING_4, _RING_5, _RING_6, _RING_7 = range(6)
 _CONJUGATED = 4  # instead of the order 1 or 2
-_BOND_CODES = np.random.default_rng(13).integers(0, 2**63, (5, 6)).astype(np.uint64)
+_RINGS = 6
+BOND_KINDS = 5 * _RINGS
+"""Orders, one of them for conjugated bonds, times smallest rings."""
+
+_BOND_CODES = np.random.default_rng(13).integers(0, 2**63, BOND_KINDS).astype(np.uint64)
 _OWN = np.uint64(0x1E3779B97F4A7C15)
 _ONE = np.uint64(1)
 _NONE = np.uint64(0)
@@ -49,6 +56,7 @@ class Graph(NamedTuple):
         masks: (A,), uint64, neighbours as bits.
         edges: (A, MOST_NEIGHBOURS), uint64, codes of the bonds to the neighbours, as
             `write_first_codes` left them.
+        bond_kinds: (A, MOST_NEIGHBOURS), uint8, numbers of these codes, below `BOND_KINDS`.
         reach: (2, A, MOST_NEIGHBOURS), uint64, scratch: atoms two and three bonds beyond an atom
             in the direction of each neighbour, as bits.
     """
@@ -61,6 +69,7 @@ class Graph(NamedTuple):
     degrees: NDArray[np.int64]
     masks: NDArray[np.uint64]
     edges: NDArray[np.uint64]
+    bond_kinds: NDArray[np.uint8]
     reach: NDArray[np.uint64]
 
 
@@ -76,6 +85,7 @@ def new_graph(kinds: NDArray[np.uint64], valences: NDArray[np.int64]) -> Graph:
         np.zeros(count, np.int64),
         np.zeros(count, np.uint64),
         np.zeros((count, MOST_NEIGHBOURS), np.uint64),
+        np.zeros((count, MOST_NEIGHBOURS), np.uint8),
         np.zeros((2, count, MOST_NEIGHBOURS), np.uint64),
     )
 
@@ -134,7 +144,7 @@ def is_connected(graph: Graph, stack: NDArray[np.int64]) -> bool:
 
 @compiled
 def write_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
-    """Write the codes (RADIUS + 1, A); returns the bonds in small rings, those of three counting
+    """Write the codes (DEPTH + 1, A); returns the bonds in small rings, those of three counting
     two.
     """
     small = write_first_codes(graph, codes)
@@ -174,7 +184,10 @@ def write_first_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
                 and graph.valences[other] - graph.hydrogens[other] > graph.degrees[other]
             ):
                 order = _CONJUGATED
-            code = _BOND_CODES[order, ring]
+            kind = order * _RINGS + ring
+            code = _BOND_CODES[kind]
+            graph.bond_kinds[atom, place] = kind
+            graph.bond_kinds[other, back] = kind
             graph.edges[atom, place] = code
             graph.edges[other, back] = code
     _join_neighbours(graph, codes[0], codes[1])
@@ -184,7 +197,7 @@ def write_first_codes(graph: Graph, codes: NDArray[np.uint64]) -> float:
 @compiled
 def write_further_codes(graph: Graph, codes: NDArray[np.uint64]) -> None:
     """Write the codes of the larger radii, after `write_first_codes`."""
-    for radius in range(2, RADIUS + 1):
+    for radius in range(2, DEPTH + 1):
         _join_neighbours(graph, codes[radius - 1], codes[radius])
 
 
@@ -252,7 +265,7 @@ def structure_code(
     graph: Graph, codes: NDArray[np.uint64], scratch: NDArray[np.uint64]
 ) -> np.uint64:
     """Code of the whole structure, from the codes of its atoms. `scratch` is (2, A)."""
-    scratch[0] = codes[RADIUS]
+    scratch[0] = codes[DEPTH]
     for number in range(_DEEPER):
         _join_neighbours(graph, scratch[number % 2], scratch[1 - number % 2])
     total = _NONE

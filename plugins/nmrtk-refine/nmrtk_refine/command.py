@@ -47,10 +47,11 @@ def cli() -> None:
 def distill(
     model_name: str | None, sources: tuple[str, ...], split: str, output: Path | None
 ) -> None:
-    """Distil a model into tables of atom environments.
+    """Distil a model into tables of atom environments and a small network.
 
     Without -o they go to the file `refine.safetensors` beside the model's, where `refine` finds
     them. Structures that serve to measure how well structures are found must not be among them.
+    40,000 structures take about a quarter of an hour on two cores.
     """
     from nmrtk.checkpoint import default_model, load_model
     from nmrtk.cli.progress import counting
@@ -66,8 +67,7 @@ def distill(
     if path.suffix != ".safetensors":
         raise UsageError(f"-o {path}: end the name of tables in .safetensors")
     bad: list[str] = []
-    with counting("predicting structures") as progress:
-        tables = make_tables(loaded, _molecules(sources, split, bad), progress)
+    tables = make_tables(loaded, _molecules(sources, split, bad), counting)
     tables.save(path)
     click.echo(
         f"{path}: {len(tables.keys)} environments of {tables.provenance['structures']} "

@@ -1,10 +1,13 @@
-"""Distil a model into tables of atom environments."""
+"""Distil a model into tables of atom environments and a small network."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,27 +16,43 @@ from nmrtk.checkpoint import LoadedModel
 from nmrtk.errors import DataError, MoleculeError, UsageError
 from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
-from nmrtk_refine.codes import RADIUS, Graph, structure_code, write_codes
+from nmrtk_refine.codes import DEPTH, RADIUS, Graph, structure_code, write_codes
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.kinds import Isomer, Kind
+from nmrtk_refine.network import no_network
 from nmrtk_refine.statistics import condense
+from nmrtk_refine.student import EPOCHS, Lesson, train_network
 from nmrtk_refine.tables import EnvironmentTables, Pattern, fingerprint, searched_scale
+from nmrtk_refine.wrong import wrong_isomers
 
 BATCH_SIZE = 128
 _LEAST_STRUCTURES = 3  # with a kind of atom, before the search uses it
+
+_Item = TypeVar("_Item")
+
+Counting = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+"""Shows how far something is: what is counted, then how many are done."""
+
+
+def _silent(what: str) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda done: None)
 
 
 def distill(
     loaded: LoadedModel,
     molecules: Iterable[Molecule],
-    on_progress: Callable[[int], None] = lambda done: None,
+    counting: Counting = _silent,
+    epochs: int = EPOCHS,
 ) -> EnvironmentTables:
-    """Predict structures and gather what environments of atoms have in common.
+    """Predict structures, gather what environments of atoms have in common, and teach a small
+    network what the model says of these structures and of wrong ones that look as likely by their
+    environments.
 
     Args:
         loaded: a model whose encoder predicts lines.
         molecules: structures; repeated constitutions count once.
-        on_progress: is told the number of structures read.
+        counting: shows how far it is.
+        epochs: times that the small network sees each structure.
 
     Raises:
         UsageError: the encoder predicts no lines.
@@ -46,31 +65,23 @@ def distill(
             "that does, such as mpnn"
         )
     gathered = _Gathered()
-    source = iter(molecules)
-    done = 0
-    while batch := list(islice(source, BATCH_SIZE)):
-        usable = list(gathered.usable(batch))
-        prepared, refusals = prepare_molecules(model, (molecule for molecule, *_ in usable))
-        kept = [one for one, refusal in zip(usable, refusals, strict=True) if not refusal]
-        gathered.skipped.update(["the encoder refuses it"] * (len(usable) - len(kept)))
-        if kept:
-            chosen = [molecule for molecule, *_ in kept]
-            lines = predict_prepared(model, [p for p in prepared if p is not None], chosen).lines
-            assert lines is not None  # the encoder says that it predicts them
-            shifts = lines.shift.cpu().numpy()
-            scales = searched_scale(lines.scale.cpu().numpy(), loaded.calibration.score)
-            start = 0
-            for molecule, isomer, codes in kept:
-                sites = model.nucleus.sites(molecule)
-                end = start + len(sites)
-                gathered.add(isomer, codes, sites, shifts[start:end], scales[start:end])
-                start = end
-        done += len(batch)
-        on_progress(done)
+    lessons = []
+    with counting("predicting structures") as progress:
+        done = 0
+        for batch in _batches(molecules):
+            usable = list(gathered.usable(batch))
+            codes = {id(isomer): codes for _, isomer, codes in usable}
+            taught = _lessons(loaded, [(molecule, isomer) for molecule, isomer, _ in usable])
+            for isomer, lesson in taught:
+                gathered.add(isomer, codes[id(isomer)], lesson)
+            lessons += [lesson for _, lesson in taught]
+            gathered.skipped.update(["the encoder refuses it"] * (len(usable) - len(taught)))
+            done += len(batch)
+            progress(done)
     if not gathered.codes:
         raise DataError("no structure can be used: they need bonds of carbon and the like")
     patterns, usual = gathered.patterns()
-    return EnvironmentTables(
+    tables = EnvironmentTables(
         *condense(
             np.concatenate(gathered.codes, axis=1),
             np.concatenate(gathered.shifts),
@@ -84,7 +95,51 @@ def distill(
             "structures": len(gathered.codes),
             "skipped": dict(gathered.skipped.most_common()),
         },
+        no_network(),
     )
+    with counting("searching wrong structures") as progress:
+        isomers = wrong_isomers(lessons, tables, progress)
+    with counting("predicting wrong structures") as progress:
+        done = 0
+        for part in _batches(isomers):
+            pairs = [(isomer.molecule(), isomer) for isomer in part]
+            sound = [(molecule, isomer) for molecule, isomer in pairs if molecule is not None]
+            lessons += [lesson for _, lesson in _lessons(loaded, sound)]
+            done += len(part)
+            progress(done)
+    with counting("training the small network, steps") as progress:
+        network = train_network(lessons, epochs, on_progress=progress)
+    return replace(tables, network=network)
+
+
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+    source = iter(items)
+    while batch := list(islice(source, BATCH_SIZE)):
+        yield batch
+
+
+def _lessons(
+    loaded: LoadedModel, pairs: Sequence[tuple[Molecule, Isomer]]
+) -> list[tuple[Isomer, Lesson]]:
+    """What the model says of structures; without those that its encoder refuses."""
+    model = loaded.model
+    prepared, _ = prepare_molecules(model, (molecule for molecule, _ in pairs))
+    kept = [pair for pair, one in zip(pairs, prepared, strict=True) if one is not None]
+    if not kept:
+        return []
+    inputs = [one for one in prepared if one is not None]
+    lines = predict_prepared(model, inputs, [molecule for molecule, _ in kept]).lines
+    assert lines is not None  # the encoder says that it predicts them
+    shifts = lines.shift.cpu().numpy()
+    scales = searched_scale(lines.scale.cpu().numpy(), loaded.calibration.score)
+    lessons = []
+    start = 0
+    for molecule, isomer in kept:
+        sites = model.nucleus.sites(molecule)
+        span = slice(start, start + len(sites))
+        lessons.append((isomer, Lesson.of(isomer, sites, shifts[span], scales[span])))
+        start = span.stop
+    return lessons
 
 
 class _Gathered:
@@ -115,18 +170,11 @@ class _Gathered:
             self._known.add(whole)
             yield molecule, isomer, codes
 
-    def add(
-        self,
-        isomer: Isomer,
-        codes: NDArray[np.uint64],
-        sites: list[int],
-        shifts: NDArray[np.float32],
-        scales: NDArray[np.float32],
-    ) -> None:
-        """Take one structure with its predicted lines (S,)."""
+    def add(self, isomer: Isomer, codes: NDArray[np.uint64], lesson: Lesson) -> None:
+        """Take one structure with codes (DEPTH + 1, A) and its predicted lines."""
         shift, scale = (np.full(len(isomer.kinds), np.nan, np.float32) for _ in range(2))
-        shift[sites], scale[sites] = shifts, scales
-        self.codes.append(codes)
+        shift[lesson.sites], scale[lesson.sites] = lesson.shifts, lesson.scales
+        self.codes.append(codes[: RADIUS + 1])
         self.shifts.append(shift)
         self.scales.append(scale)
         self._kinds[tuple(sorted(Counter(isomer.kinds).items()))] += 1
@@ -167,9 +215,9 @@ class _Gathered:
 
 
 def codes_of(isomer: Isomer) -> tuple[NDArray[np.uint64], int]:
-    """Codes (RADIUS + 1, A) of a structure's atoms, and the code of the whole."""
+    """Codes (DEPTH + 1, A) of a structure's atoms, and the code of the whole."""
     count = len(isomer.kinds)
-    codes = np.zeros((RADIUS + 1, count), np.uint64)
+    codes = np.zeros((DEPTH + 1, count), np.uint64)
     whole = _write_all(isomer.graph(), codes, np.zeros((2, count), np.uint64))
     return codes, int(whole)
 

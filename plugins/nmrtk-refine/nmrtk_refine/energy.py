@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nmrtk_refine.codes import RADIUS, Graph
+from nmrtk_refine.codes import DEPTH, RADIUS, Graph
 from nmrtk_refine.compiled import Index, compiled
 
 SHIFT, INVERSE_SCALE, LOG_WIDTH, PRIOR = range(4)
@@ -29,6 +29,8 @@ class Table(NamedTuple):
         keys: (2^k,), uint64, 0 where free.
         rows: (2^k,), int32, row of `values`.
         values: (E + 1, 4), float32; the last row is that of an unknown atom.
+        exact: (E + 1,), whether a row holds what the model itself says, so that the small network
+            is not asked.
         first_keys: (2^j,), uint64, 0 where free: environments of radius 1 alone, few enough to
             stay near the processor.
         first_energies: (2^j,), float32, of these in the prior, given the atom.
@@ -37,6 +39,7 @@ class Table(NamedTuple):
     keys: NDArray[np.uint64]
     rows: NDArray[np.int32]
     values: NDArray[np.float32]
+    exact: NDArray[np.bool_]
     first_keys: NDArray[np.uint64]
     first_energies: NDArray[np.float32]
 
@@ -50,6 +53,7 @@ class Target(NamedTuple):
         starts: (G + 1,), int64, where the lines of each group begin; one group for each number of
             hydrogens, or a single one.
         sites: (S,), int64, atoms that give a line.
+        is_site: (A,), likewise.
         distinct: number of distinct lines, or -1 where that says nothing.
         prior_weight: of the environments.
         ring_weight: of bonds in rings of three and four.
@@ -61,6 +65,7 @@ class Target(NamedTuple):
     letters: NDArray[np.int64]
     starts: NDArray[np.int64]
     sites: NDArray[np.int64]
+    is_site: NDArray[np.bool_]
     distinct: int
     prior_weight: float
     ring_weight: float
@@ -129,26 +134,6 @@ def first_energy(table: Table, code: np.uint64) -> np.float32:
 
 
 @compiled
-def write_values(
-    table: Table,
-    codes: NDArray[np.uint64],
-    known_codes: NDArray[np.uint64],
-    known: NDArray[np.float32],
-    values: NDArray[np.float32],
-) -> None:
-    """Write the values (A, 4) of all atoms, taking over those whose environment is as before."""
-    for atom in range(len(values)):
-        # Column by column: Numba copies slices slowly.
-        if codes[RADIUS, atom] == known_codes[RADIUS, atom]:
-            for column in range(4):
-                values[atom, column] = known[atom, column]
-        else:
-            row = find_row(table, codes, atom)
-            for column in range(4):
-                values[atom, column] = table.values[row, column]
-
-
-@compiled
 def energy(
     graph: Graph,
     target: Target,
@@ -163,7 +148,7 @@ def energy(
         total += values[atom, PRIOR]
     total = target.prior_weight * total + target.ring_weight * small_rings
     groups = len(target.starts) - 1
-    distinct = _sort_sites(graph.hydrogens, target.sites, groups, codes[RADIUS], values, scratch)
+    distinct = _sort_sites(graph.hydrogens, target.sites, groups, codes[DEPTH], values, scratch)
     for group in range(groups):
         first, end = target.starts[group], target.starts[group + 1]
         size = scratch.sizes[group]

@@ -11,7 +11,14 @@ from rdkit.rdBase import BlockLogs
 
 from nmrtk.errors import MoleculeError
 from nmrtk.molecule import Molecule
-from nmrtk_refine.codes import MOST_ATOMS, MOST_NEIGHBOURS, Graph, new_graph, set_bond
+from nmrtk_refine.codes import (
+    MOST_ATOMS,
+    MOST_NEIGHBOURS,
+    Graph,
+    new_graph,
+    set_bond,
+    write_first_codes,
+)
 from nmrtk_refine.compiled import entry_point, mixed
 
 _ORDERS = {Chem.BondType.SINGLE: 1, Chem.BondType.DOUBLE: 2, Chem.BondType.TRIPLE: 3}
@@ -146,6 +153,12 @@ def load_graph(graph: Graph, bonds: NDArray[np.int8], hydrogens: NDArray[np.int8
         graph.hydrogens[first] = hydrogens[first]
         for second in range(first):
             set_bond(graph, first, second, bonds[first, second])
+
+
+@entry_point
+def write_bond_kinds(graph: Graph) -> None:
+    """Write what kind of bond leads to each neighbour, by its order and smallest ring."""
+    write_first_codes(graph, np.zeros((2, len(graph.degrees)), np.uint64))
 
 
 @entry_point

@@ -258,6 +258,7 @@ def _problem(
         letters,
         np.array(starts, np.int64),
         sites,
+        np.array([kind.element == nucleus.element for kind in kinds]),
         distinct,
         weights.prior,
         weights.rings,

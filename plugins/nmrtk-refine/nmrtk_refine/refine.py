@@ -108,7 +108,8 @@ class RefineGenerator(CandidateGenerator):
             problems,
             tables,
             lambda table: Judge(
-                inversion.model, inversion.target, problems, table, inversion.settings
+                *(inversion.model, inversion.target, problems, table, tables.network),
+                inversion.settings,
             ),
             plan,
             inversion.seed,

@@ -132,7 +132,8 @@ class Search:
         self._chains_end = deadline - min(_LAST_LOOK * left, _LONGEST_LAST_LOOK_S)
         self._seeds = np.random.SeedSequence(seed)
         self._table = tables.table(LEARNED_ROOM)
-        self._known = np.sort(tables.keys)
+        self._first_row = len(tables.keys)
+        self._network = tables.network
         self._learned: list[Learned] = []
         self._judge = judge(self._table)
         self._random = np.random.default_rng(seed)
@@ -230,8 +231,8 @@ class Search:
             return None
         atoms = len(problem.kinds)
         kept = new_kept(atoms, self._plan.kept)
-        work = new_workplace(atoms, len(problem.target.lines), chain.seed)
-        legs = _legs(chain)
+        work = new_workplace(atoms, len(problem.target.lines), chain.seed, self._network)
+        legs = chain_legs(chain.moves, chain.hot, shaken=chain.start is None)
         left = sum(moves for moves, _, _ in legs)
         begin, done = time.monotonic(), 0
         for moves, hot, cold in legs:
@@ -274,21 +275,15 @@ class Search:
             self.states[key] = State(number, isomer, energy)
 
     def _learn(self) -> None:
-        """Enter what the network said of environments into the table of this search: of the largest
-        ones, and of the next smaller ones where the table knows nothing as large.
-        """
+        """Enter what the model said of the largest environments into the table of this search."""
         if not self._learned:
             return
         codes = np.concatenate([one.codes for one in self._learned], axis=1)
         values = np.concatenate([one.values for one in self._learned])
-        pairs = codes[[RADIUS, RADIUS - 1]].T
-        new = np.ones(pairs.shape, np.bool_)
-        places = np.searchsorted(self._known[:-1], pairs[:, 1])
-        new[:, 1] = self._known[places] != pairs[:, 1]
-        keys, rows = summed_up(pairs[new], np.repeat(values, new.sum(1), axis=0))
+        keys, rows = summed_up(codes[RADIUS], values)
         # In the order in which they were learned, so that each keeps its row.
         keys, rows = keys[:LEARNED_ROOM], rows[:LEARNED_ROOM]
-        first = len(self._known)
+        first = self._first_row
         # The last row of the table is that of an unknown atom.
         self._table.values[first : first + len(keys)] = rows
         insert_rows(self._table, keys, first)
@@ -316,12 +311,18 @@ def summed_up(
     return keys[order], rows[order]
 
 
-def _legs(chain: _Chain) -> list[tuple[int, float, float]]:
-    """Moves, first and last temperature of the parts of a chain; each ends within a moment."""
-    parts = max(chain.moves // _CHUNK, 1)
-    steps = [chain.hot * (COLD / chain.hot) ** (step / parts) for step in range(parts + 1)]
-    legs = [(chain.moves // parts, hot, cold) for hot, cold in pairwise(steps)]
-    if chain.start is None:
-        # Shaken first: small formulas have few isomers, and so all of them turn up.
+def chain_legs(moves: int, hot: float = HOT, shaken: bool = True) -> list[tuple[int, float, float]]:
+    """Moves, first and last temperature of the parts of a chain; each ends within a moment.
+
+    Args:
+        moves: of all.
+        hot: first temperature.
+        shaken: whether the structure that the chain starts from is forgotten.
+    """
+    parts = max(moves // _CHUNK, 1)
+    steps = [hot * (COLD / hot) ** (step / parts) for step in range(parts + 1)]
+    legs = [(moves // parts, hot, cold) for hot, cold in pairwise(steps)]
+    if shaken:
+        # Small formulas have few isomers, and so all of them turn up.
         legs.insert(0, (_SHAKEN_MOVES, SHAKEN, SHAKEN))
     return legs

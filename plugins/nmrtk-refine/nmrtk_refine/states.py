@@ -16,7 +16,7 @@ from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
 from nmrtk.score_settings import ScoreSettings
 from nmrtk_refine.annealing import Workplace, evaluate, new_workplace
-from nmrtk_refine.codes import RADIUS, Graph, write_codes
+from nmrtk_refine.codes import DEPTH, Graph, write_codes
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import (
     INVERSE_SCALE,
@@ -29,6 +29,7 @@ from nmrtk_refine.energy import (
     find_row,
 )
 from nmrtk_refine.kinds import Isomer, load_graph
+from nmrtk_refine.network import Network
 from nmrtk_refine.problem import Problem
 from nmrtk_refine.tables import searched_scale
 
@@ -59,7 +60,7 @@ class Learned:
     """What the network said of sites: N of them.
 
     Args:
-        codes: (RADIUS + 1, N), uint64, of their environments.
+        codes: (DEPTH + 1, N), uint64, of their environments.
         values: (N, 4), float32, as in `Table.values`.
     """
 
@@ -87,6 +88,7 @@ class Judge:
         target: (K,), what its codec makes of the lines.
         problems: what is searched.
         table: of environments, for the prior.
+        network: small one, for estimates.
         settings: of the score, for the scales of lines.
     """
 
@@ -96,6 +98,7 @@ class Judge:
         target: Tensor,
         problems: list[Problem],
         table: Table,
+        network: Network,
         settings: ScoreSettings,
     ) -> None:
         self._settings = settings
@@ -105,7 +108,8 @@ class Judge:
         self._table = table
         self._graphs = [problem.graph() for problem in problems]
         self._work = [
-            new_workplace(len(problem.kinds), len(problem.target.lines), 0) for problem in problems
+            new_workplace(len(problem.kinds), len(problem.target.lines), 0, network)
+            for problem in problems
         ]
 
     def estimate(self, states: list[State]) -> None:
@@ -233,7 +237,7 @@ def estimate_all(
 def prior_energy(graph: Graph, table: Table) -> float:
     """Energy of a structure's environments, before any line."""
     count = len(graph.degrees)
-    codes = np.zeros((RADIUS + 1, count), np.uint64)
+    codes = np.zeros((DEPTH + 1, count), np.uint64)
     write_codes(graph, codes)
     total = 0.0
     for atom in range(count):

@@ -19,6 +19,7 @@ from nmrtk_refine.codes import RADIUS
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, PRIOR, SHIFT, Table
 from nmrtk_refine.kinds import Kind
+from nmrtk_refine.network import Network, network_of, network_tensors
 
 TABLES_FILE = "refine.safetensors"
 """Name of the file beside a checkpoint."""
@@ -71,6 +72,7 @@ class EnvironmentTables:
         nucleus: whose shifts these are.
         fingerprint: of the model.
         provenance: how the tables came about.
+        network: for environments that they do not hold.
     """
 
     keys: NDArray[np.uint64]
@@ -84,6 +86,7 @@ class EnvironmentTables:
     nucleus: str
     fingerprint: str
     provenance: dict[str, Any]
+    network: Network
 
     def save(self, path: Path) -> None:
         """Write the file.
@@ -98,6 +101,7 @@ class EnvironmentTables:
             "scales": torch.from_numpy(self.scales.astype(np.float16)),
             "logs": torch.from_numpy(self.logs.astype(np.float16)),
             "unseen": torch.from_numpy(self.unseen.astype(np.float16)),
+            **network_tensors(self.network),
         }
         header = {
             "kind": _KIND,
@@ -139,6 +143,7 @@ class EnvironmentTables:
                 header["nucleus"],
                 header["fingerprint"],
                 header["provenance"],
+                network_of(tensors),
             )
         except (KeyError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path} is damaged: {error}; make it anew") from error
@@ -161,10 +166,13 @@ class EnvironmentTables:
         values[-1] = (100.0, 1 / _UNKNOWN_SCALE, np.log(2 * _UNKNOWN_SCALE), _UNKNOWN_ENERGY)
         first = np.flatnonzero(self.radii == 1)
         size, first_size = (1 << (2 * n).bit_length() for n in (count + extra, len(first)))
+        exact = np.zeros(len(values), np.bool_)
+        exact[count:-1] = True
         table = Table(
             np.zeros(size, np.uint64),
             np.zeros(size, np.int32),
             values,
+            exact,
             np.zeros(first_size, np.uint64),
             np.zeros(first_size, np.float32),
         )

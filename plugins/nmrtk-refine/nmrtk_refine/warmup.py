@@ -10,6 +10,7 @@ import numpy as np
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace, random_structure
 from nmrtk_refine.energy import Target
 from nmrtk_refine.kinds import Isomer, Kind
+from nmrtk_refine.network import no_network
 from nmrtk_refine.states import estimate_all, prior_energy, score_values
 from nmrtk_refine.tables import EnvironmentTables
 
@@ -32,6 +33,7 @@ def compile_all() -> None:
         "",
         "",
         {},
+        no_network(),
     )
     table = tiny.table()
     isomer = Isomer(
@@ -43,13 +45,14 @@ def compile_all() -> None:
         np.zeros(1, np.int64),
         np.array([0, 1]),
         np.arange(2),
+        np.ones(2, np.bool_),
         1,
         1.0,
         1.0,
         1.0,
         1.0,
     )
-    work, kept = new_workplace(2, 1, 0), new_kept(2, 4)
+    work, kept = new_workplace(2, 1, 0, tiny.network), new_kept(2, 4)
     random_structure(graph, isomer.hydrogens, work.random)
     anneal(graph, np.arange(2), table, target, work, kept, 1, 1.0, 1.0)
     score_values(graph, table, target, work, np.ones((2, 4), np.float32))

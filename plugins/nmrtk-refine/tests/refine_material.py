@@ -3,8 +3,10 @@
 from collections import Counter
 
 import numpy as np
+from nmrtk_refine.codes import RADIUS
 from nmrtk_refine.distill import codes_of
 from nmrtk_refine.kinds import Isomer, Kind
+from nmrtk_refine.network import no_network
 from nmrtk_refine.statistics import condense
 from nmrtk_refine.tables import EnvironmentTables, Pattern
 
@@ -40,7 +42,7 @@ def make_tables(smiles=SMILES, fingerprint="none"):
     unusual = Counter()
     for text in smiles:
         isomer = Isomer.of_molecule(parse_smiles(text))
-        some, _ = codes_of(isomer)
+        some = codes_of(isomer)[0][: RADIUS + 1]
         codes.append(some)
         is_site = np.array([kind.element == "C" for kind in isomer.kinds])
         shifts.append(np.where(is_site, [shift_of(column) for column in some.T], np.nan))
@@ -55,13 +57,14 @@ def make_tables(smiles=SMILES, fingerprint="none"):
         "13C",
         fingerprint,
         {"structures": len(smiles)},
+        no_network(),
     )
 
 
 def lines_of(smiles, letters=True):
     """The lines that the tables give a structure."""
     isomer = Isomer.of_molecule(parse_smiles(smiles))
-    codes, _ = codes_of(isomer)
+    codes = codes_of(isomer)[0][: RADIUS + 1]
     return Spectrum(
         "13C",
         tuple(

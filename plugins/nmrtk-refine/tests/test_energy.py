@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace
-from nmrtk_refine.codes import RADIUS, write_codes
+from nmrtk_refine.codes import DEPTH, write_codes
 from nmrtk_refine.energy import Target, energy, find_row, new_scratch
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.problem import Weights, make_problems
@@ -48,7 +48,7 @@ def slow_energy(graph, target, values, codes, small_rings):
     distinct = 0
     for group in range(groups):
         members = [s for s in sites if groups == 1 or graph.hydrogens[s] == group]
-        distinct += len({codes[RADIUS, s] for s in members})
+        distinct += len({codes[DEPTH, s] for s in members})
         span = slice(target.starts[group], target.starts[group + 1])
         total += slow_matching(
             *([float(values[s, column]) for s in members] for column in (0, 1, 2)),
@@ -84,11 +84,12 @@ def test_energy_is_that_of_a_slow_reference(text, lines, grouped, seed):
         starts = np.array([0, len(lines)])
         shifts = np.array([ppm for ppm, _ in lines])
     sites = np.flatnonzero([kind.element == "C" for kind in isomer.kinds])
-    target = Target(shifts, letters, starts, sites, 3, 0.3, 0.2, 0.5, 0.7)
-    codes = np.zeros((RADIUS + 1, count), np.uint64)
+    is_site = np.isin(np.arange(count), sites)
+    target = Target(shifts, letters, starts, sites, is_site, 3, 0.3, 0.2, 0.5, 0.7)
+    codes = np.zeros((DEPTH + 1, count), np.uint64)
     small_rings = write_codes(graph, codes)
     random = np.random.default_rng(seed)
-    kinds = np.unique(codes[RADIUS], return_inverse=True)[1].reshape(-1)
+    kinds = np.unique(codes[DEPTH], return_inverse=True)[1].reshape(-1)
     values = np.stack(
         [
             random.uniform(0, 200, count),
@@ -107,12 +108,12 @@ def test_kept_structures_have_the_energies_that_they_are_said_to_have():
     (problem, *_) = make_problems(Formula.parse("C4H8O2"), spectrum, tables, Weights())
     graph, table = problem.start(1), tables.table()
     count = len(problem.kinds)
-    work, kept = new_workplace(count, 4, 5), new_kept(count, 300)
+    work, kept = new_workplace(count, 4, 5, tables.network), new_kept(count, 300)
     anneal(graph, problem.hydrogens_move, table, problem.target, work, kept, 20_000, 2.5, 0.35)
     size = int(kept.size[0])
     assert size > 20
     assert len(set(kept.codes[:size].tolist())) == size
-    codes, scratch = np.zeros((RADIUS + 1, count), np.uint64), new_scratch(count, 4)
+    codes, scratch = np.zeros((DEPTH + 1, count), np.uint64), new_scratch(count, 4)
     for row in range(size):
         isomer = Isomer(problem.kinds, kept.hydrogens[row], square(kept.bonds[row], count))
         fresh = isomer.graph()
@@ -128,7 +129,7 @@ def test_only_the_better_half_stays_when_the_room_is_full():
         Formula.parse("C4H8O2"), lines_of("CCOC(C)=O", letters=False), tables
     )
     count = len(problem.kinds)
-    work, kept = new_workplace(count, 4, 5), new_kept(count, 16)
+    work, kept = new_workplace(count, 4, 5, tables.network), new_kept(count, 16)
     anneal(
         problem.start(1),
         problem.hydrogens_move,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nmrtk_refine.codes import RADIUS, is_connected, write_codes
+from nmrtk_refine.codes import DEPTH, is_connected, write_codes
 from nmrtk_refine.distill import codes_of
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.moves import LOG_ROWS, move, undo
@@ -73,7 +73,7 @@ def test_moves_keep_formula_valences_and_connection(text, seed, all_move):
 @given(text=st.sampled_from(WHOLE), seed=st.integers(0, 2**32))
 def test_codes_after_moves_are_those_of_the_molecule_read_anew(text, seed):
     kinds, graph = shaken(text, seed)
-    codes = np.zeros((RADIUS + 1, len(kinds)), np.uint64)
+    codes = np.zeros((DEPTH + 1, len(kinds)), np.uint64)
     write_codes(graph, codes)
     fresh, _ = codes_of(isomer_of(graph, kinds))
     assert (codes == fresh).all()
@@ -101,7 +101,7 @@ def ring_size(bonds, first, second):
 def test_bonds_in_rings_of_other_sizes_have_other_codes(text, seed):
     kinds, graph = shaken(text, seed)
     count = len(kinds)
-    small = write_codes(graph, np.zeros((RADIUS + 1, count), np.uint64))
+    small = write_codes(graph, np.zeros((DEPTH + 1, count), np.uint64))
     sizes_of, expected = {}, 0.0
     for atom in range(count):
         for place in range(graph.degrees[atom]):

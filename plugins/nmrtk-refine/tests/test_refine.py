@@ -12,6 +12,7 @@ from nmrtk_refine import candidate_generators
 from nmrtk_refine.distill import distill
 from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH
 from nmrtk_refine.kinds import Isomer
+from nmrtk_refine.network import no_network
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.refine import RefineGenerator
 from nmrtk_refine.states import Judge, State
@@ -206,7 +207,8 @@ def test_tables_and_judge_take_calibrated_scales(loaded):
     learned = []
     for one in (plain, unsure):
         target = torch.from_numpy(one.model.codec.encode(ACETONE))
-        judge = Judge(one.model, target, problems, narrow.table(), one.calibration.score)
+        score = one.calibration.score
+        judge = Judge(one.model, target, problems, narrow.table(), narrow.network, score)
         isomer = Isomer.of_molecule(parse_smiles("CC(C)=O"))
         (said,) = judge.judge([State(0, isomer, 0.0)])
         learned.append(said.values[:, INVERSE_SCALE])
@@ -218,7 +220,8 @@ def test_energies_are_estimated_by_what_the_table_holds(loaded):
     problems = make_problems(C3H6O, ACETONE, tables)
     table = tables.table()
     target = torch.from_numpy(loaded.model.codec.encode(ACETONE))
-    judge = Judge(loaded.model, target, problems, table, loaded.calibration.score)
+    # With a network, the table would be asked for the prior alone.
+    judge = Judge(*(loaded.model, target, problems, table, no_network()), loaded.calibration.score)
     states = [
         State(0, Isomer.of_molecule(parse_smiles(text)), 0.0) for text in ("CC(C)=O", "CCC=O")
     ]
