@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace
 from nmrtk_refine.kinds import Isomer
+from nmrtk_refine.network import no_network
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.refine import load_tables
 from nmrtk_refine.search import SHAKEN
@@ -60,7 +61,7 @@ class RandomIsomers(CandidateGenerator):
             graph = problem.start(seed)
             if graph is None:
                 return
-            work = new_workplace(atoms, lines, seed)
+            work = new_workplace(atoms, lines, seed, no_network())
             moving = problem.hydrogens_move
             anneal(graph, moving, table, problem.target, work, kept, _SHAKEN_MOVES, SHAKEN, SHAKEN)
             isomer = Isomer(problem.kinds, graph.hydrogens.astype(np.int8), graph.bonds.copy())

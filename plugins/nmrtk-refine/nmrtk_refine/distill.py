@@ -70,10 +70,9 @@ def distill(
         done = 0
         for batch in _batches(molecules):
             usable = list(gathered.usable(batch))
-            codes = {id(isomer): codes for _, isomer, codes in usable}
-            taught = _lessons(loaded, [(molecule, isomer) for molecule, isomer, _ in usable])
+            taught = _lessons(loaded, usable)
             for isomer, lesson in taught:
-                gathered.add(isomer, codes[id(isomer)], lesson)
+                gathered.add(isomer, lesson)
             lessons += [lesson for _, lesson in taught]
             gathered.skipped.update(["the encoder refuses it"] * (len(usable) - len(taught)))
             done += len(batch)
@@ -153,28 +152,26 @@ class _Gathered:
         self._kinds: Counter[tuple[tuple[Kind, int], ...]] = Counter()
         self._known: set[int] = set()
 
-    def usable(
-        self, molecules: Iterable[Molecule]
-    ) -> Iterator[tuple[Molecule, Isomer, NDArray[np.uint64]]]:
-        """Molecules that the search could find, each constitution once, with its codes."""
+    def usable(self, molecules: Iterable[Molecule]) -> Iterator[tuple[Molecule, Isomer]]:
+        """Molecules that the search could find, each constitution once."""
         for molecule in molecules:
             try:
                 isomer = Isomer.of_molecule(molecule)
             except MoleculeError as error:
                 self.skipped[str(error)] += 1
                 continue
-            codes, whole = codes_of(isomer)
+            _, whole = codes_of(isomer)
             if whole in self._known:
                 self.skipped["it was there before"] += 1
                 continue
             self._known.add(whole)
-            yield molecule, isomer, codes
+            yield molecule, isomer
 
-    def add(self, isomer: Isomer, codes: NDArray[np.uint64], lesson: Lesson) -> None:
-        """Take one structure with codes (DEPTH + 1, A) and its predicted lines."""
+    def add(self, isomer: Isomer, lesson: Lesson) -> None:
+        """Take one structure with its predicted lines."""
         shift, scale = (np.full(len(isomer.kinds), np.nan, np.float32) for _ in range(2))
         shift[lesson.sites], scale[lesson.sites] = lesson.shifts, lesson.scales
-        self.codes.append(codes[: RADIUS + 1])
+        self.codes.append(codes_of(isomer)[0][: RADIUS + 1])
         self.shifts.append(shift)
         self.scales.append(scale)
         self._kinds[tuple(sorted(Counter(isomer.kinds).items()))] += 1

@@ -19,7 +19,7 @@ _SLOW_S = 3.0
 
 
 def compile_all() -> None:
-    """Compile what a query runs; takes half a minute in a new installation, no time later on."""
+    """Compile what a query runs; takes up to a minute in a new installation, no time later on."""
     start = time.monotonic()
     tiny = EnvironmentTables(
         np.zeros(0, np.uint64),
