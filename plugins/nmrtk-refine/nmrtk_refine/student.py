@@ -172,7 +172,9 @@ def train_network(
         return no_network()
     shifts = np.concatenate([one.shifts for one in lessons])
     spread = max(float(shifts.std()), 1e-3)
-    units = np.array([shifts.mean(), spread, spread / _SCALES_IN_A_SPREAD], np.float32)
+    scales = np.concatenate([one.scales for one in lessons])
+    unit = max(spread / _SCALES_IN_A_SPREAD, float(scales.mean()))
+    units = np.array([shifts.mean(), spread, unit], np.float32)
     kinds = {kind for one in lessons for kind in one.kinds}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
