@@ -97,7 +97,7 @@ class Student(nn.Module):
         self.units = units
 
     def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Shifts and scales (S,) in ppm of the sites of a batch, as `_collate` makes it."""
+        """Shifts and scales (S,) in ppm of the sites of a batch, as `collate` makes it."""
         states = (
             self.kind_states(batch["kinds"])
             + self.hydrogen_states(batch["hydrogens"].clamp(max=MOST_HYDROGENS))

@@ -72,7 +72,7 @@ class EnvironmentTables:
         nucleus: whose shifts these are.
         fingerprint: of the model.
         provenance: how the tables came about.
-        network: for environments that they do not hold.
+        network: what stands in for the model; the tables alone give rougher shifts.
     """
 
     keys: NDArray[np.uint64]
