@@ -27,7 +27,7 @@ LARGEST = 36
 """Heavy atoms of the molecules."""
 
 _SURPRISE = 1e-3  # least probability, so that a few misses do not make all the others unsure
-_STEPS = 400
+_FIRST_STEP = 0.5  # of each parameter: a start at 0 says nothing of how far to look
 _TINY = 1e-300
 
 Floats = NDArray[np.float64]
@@ -101,7 +101,7 @@ def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSe
     if not sets:
         raise UsageError("there is no set of candidates to fit probabilities to")
     considered = np.log([max(one.considered, 1) for one in sets])
-    varied = float(np.ptp(considered)) > 1.0
+    varied = float(np.std(considered)) > 1.0
 
     def settings_of(parameters: Floats) -> ScoreSettings:
         temperature, per_line, log_odds, per_candidate = parameters
@@ -116,16 +116,20 @@ def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSe
             else settings.none_per_candidate,
         )
 
-    def surprise(parameters: Floats) -> float:
+    def surprise(parameters: Floats, least: float) -> float:
         trial = settings_of(parameters)
         total = 0.0
         for one in sets:
-            total -= float(np.log(max(one.probabilities(trial)[one.answer], _SURPRISE)))
+            total -= float(np.log(max(one.probabilities(trial)[one.answer], least)))
         # A weak hold, where the sets say nothing of a number.
         return total / len(sets) + 1e-3 * float(np.square(parameters).sum())
 
-    start = np.array([np.log(settings.temperature), settings.none_per_line, 0.0, 0.3])
-    best = minimize(surprise, start, method="Nelder-Mead", options={"maxiter": _STEPS}).x
+    best = np.array([np.log(settings.temperature), settings.none_per_line, 0.0, 0.3])
+    # Where all are capped, nothing tells where to go: first without.
+    for least in (_TINY, _SURPRISE):
+        simplex = np.concatenate([best[None], best + _FIRST_STEP * np.eye(len(best))])
+        options = {"initial_simplex": simplex}
+        best = minimize(surprise, best, (least,), method="Nelder-Mead", options=options).x
     return settings_of(best)
 
 

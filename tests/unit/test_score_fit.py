@@ -81,6 +81,30 @@ def test_fitted_probabilities_are_those_observed():
         fit_posterior([], ScoreSettings())
 
 
+def test_the_fit_is_no_worse_than_the_numbers_behind_the_answers():
+    """However far they are from where the fit starts."""
+    rng = np.random.default_rng(3)
+    behind = replace(
+        ScoreSettings(),
+        temperature=1.2,
+        none_per_line=-1.4,
+        none_log_odds=-7.0,
+        none_per_candidate=0.0,
+    )
+    sets = []
+    for _ in range(200):
+        lines = int(rng.integers(5, 30))
+        scores = rng.normal(-1.8 * lines - 8, 6, int(rng.integers(5, 200)))
+        one = ScoredSet(scores, -1, lines, len(scores))
+        answer = int(rng.choice(len(scores) + 1, p=one.probabilities(behind)))
+        sets.append(replace(one, answer=answer if answer < len(scores) else -1))
+
+    def surprise(settings: ScoreSettings) -> float:
+        return -float(np.mean([np.log(one.probabilities(settings)[one.answer]) for one in sets]))
+
+    assert surprise(fit_posterior(sets, ScoreSettings())) < surprise(behind) + 0.05
+
+
 def test_sizes_of_sets_tell_how_none_grows():
     rng = np.random.default_rng(1)
     sets = []

@@ -33,10 +33,10 @@ _CHUNK, _SHAKEN_MOVES = 25_000, 2_000
 _SMALL = 20  # heavy atoms
 _LEAST_MOVES, _MOVES_GROW, _MOST_MOVES = 20_000, 1.2, 8_000_000
 _ROUND = 0.15  # share of the time that one may take
-_MOVES_TIMES_ATOMS = 8e6  # of a usual core in a second
+_MOVES_TIMES_ATOMS = 3e6  # of a usual core in a second
 _SCOUTED_COST, _SECOND_CHANCE = 5.0, 0.2
 _LAST_LOOK, _LONGEST_LAST_LOOK_S = 0.1, 1.5
-_JUDGED_TOGETHER = 64
+_JUDGED_TOGETHER, _ESTIMATED = 64, 1000
 _ELITE = 20  # structures that chains go on from
 _COLLECTED = 1000  # of what a chain kept: copying them takes time
 
@@ -170,7 +170,8 @@ class Search:
             self._learned += self._judge.judge(part)
             self.judge_s = (time.monotonic() - begin) / len(part)
             self._learn()
-            self._judge.estimate(open_states)
+            # Those far behind are not worth their time: what is learned does not bring them first.
+            self._judge.estimate(open_states[:_ESTIMATED])
 
     def best(self) -> list[State]:
         """States that the network was asked about, best first."""

@@ -207,6 +207,24 @@ def test_what_the_network_said_of_some_states_decides_which_are_next(tables):
     assert min(second) >= max(left)
 
 
+def test_only_the_best_of_those_left_are_estimated_anew(tables, monkeypatch):
+    class Recording(TableJudge):
+        def __init__(self, table):
+            super().__init__(table)
+            self.estimated = []
+
+        def estimate(self, states):
+            self.estimated.append([state.energy for state in states])
+
+    monkeypatch.setattr("nmrtk_refine.search._ESTIMATED", 10)
+    problems = make_problems(Formula.parse("C8H8O3"), lines_of("COc1cc(C=O)ccc1O"), tables)
+    judge = Recording(None)
+    search = Search(problems, tables, lambda table: judge, Plan(20_000, judged=64, rounds=1))
+    search.run()
+    left = sorted(state.energy for state in search.states.values() if state.score is None)
+    assert judge.estimated == [left[:10]]
+
+
 def test_what_is_learned_keeps_its_row_and_gets_wider_where_sites_differ():
     codes = np.array([7, 3, 7], np.uint64)
     values = np.array([[20.0, 1.0, 0.7, 2.0], [50.0, 0.5, 1.4, 3.0], [24.0, 1.0, 0.7, 2.0]])
