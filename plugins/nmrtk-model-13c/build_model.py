@@ -30,8 +30,9 @@ FREE_WEIGHT, STRUCTURE_WEIGHT = 0.025, 0.5
 """Of the density of the free part and of counts of environments beside the lines;
 docs/experiments.md, entry 19."""
 
-NONE_PER_LINE, NONE_LOG_ODDS = -1.73, -4.97
-"""Of what was not found, fitted to searches of val; docs/experiments.md, entry 20."""
+TEMPERATURE, NONE_PER_LINE, NONE_LOG_ODDS = 1.9, -1.57, -5.97
+"""What divides scores, and the weight of what was not found, chosen by searches of val and by its
+library; docs/experiments.md, entry 23."""
 
 
 def main() -> None:
@@ -80,6 +81,7 @@ def set_score(path: Path) -> None:
         calibration.score,
         free_weight=FREE_WEIGHT,
         structure_weight=STRUCTURE_WEIGHT,
+        temperature=TEMPERATURE,
         none_per_line=NONE_PER_LINE,
         none_log_odds=NONE_LOG_ODDS,
     )

@@ -16,7 +16,9 @@ LOG_ROWS = 4 * MOST_NEIGHBOURS
 
 _MOST_ORDER = 3
 _HYDROGEN = -1  # in place of the second atom of a change
-_EXCHANGES, _SWAPS = 11, 18  # of 20 moves: up to the first exchanges, up to the second swaps
+_EXCHANGES, _RELOCATIONS, _SWAPS = 8, 12, 18
+"""Of 20 moves: up to the first, exchanges; up to the second, relocations; then swaps of
+neighbours; the rest move hydrogens."""
 
 
 @compiled
@@ -39,8 +41,10 @@ def move(
     choice = below(random, 20)
     if choice >= _SWAPS and len(hydrogens_move) > 1:
         count = _move_hydrogen(graph, hydrogens_move, random, log)
-    elif choice >= _EXCHANGES:
+    elif choice >= _RELOCATIONS:
         count = _swap_neighbours(graph, random, log)
+    elif choice >= _EXCHANGES:
+        count = _relocate(graph, random, log)
     else:
         count = _exchange_bonds(graph, random, log)
     if count == 0:
@@ -112,6 +116,47 @@ def _exchange_bonds(graph: Graph, random: NDArray[np.uint64], log: NDArray[np.in
     row = _write(log, row, c, d, cd, cd - part)
     row = _write(log, row, a, c, ac, ac + part)
     return _write(log, row, b, d, bd, bd + part)
+
+
+@compiled
+def _relocate(graph: Graph, random: NDArray[np.uint64], log: NDArray[np.int64]) -> int:
+    """Take an atom or a path of atoms, with all else that hangs on it, out of a chain or ring, close
+    the gap, and put it into another bond.
+
+    By exchanges of bonds that takes two steps, the first of which is often to a structure of high
+    energy.
+    """
+    count = len(graph.degrees)
+    first = below(random, count)
+    if graph.degrees[first] < 2:
+        return 0
+    before = graph.neighbours[first, below(random, graph.degrees[first])]
+    last, previous = first, before
+    while True:
+        after = graph.neighbours[last, below(random, graph.degrees[last])]
+        if after in (previous, before, first):
+            return 0
+        if below(random, 2):
+            break
+        previous, last = last, after
+        if graph.degrees[last] < 2:
+            return 0
+    left = below(random, count)
+    if graph.degrees[left] == 0:
+        return 0
+    right = graph.neighbours[left, below(random, graph.degrees[left])]
+    if left in (first, last, before, after) or right in (first, last, before, after):
+        return 0
+    bonds = graph.bonds
+    gap, left_bond, right_bond = bonds[before, after], bonds[left, first], bonds[last, right]
+    if max(gap, left_bond, right_bond) == _MOST_ORDER:
+        return 0
+    row = _write(log, 0, before, first, bonds[before, first], bonds[before, first] - 1)
+    row = _write(log, row, last, after, bonds[last, after], bonds[last, after] - 1)
+    row = _write(log, row, left, right, bonds[left, right], bonds[left, right] - 1)
+    row = _write(log, row, before, after, gap, gap + 1)
+    row = _write(log, row, left, first, left_bond, left_bond + 1)
+    return _write(log, row, last, right, right_bond, right_bond + 1)
 
 
 @compiled
