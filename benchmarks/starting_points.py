@@ -37,7 +37,7 @@ from rdkit.DataStructs import TanimotoSimilarity
 from nmrtk.checkpoint import LoadedModel, load_model
 from nmrtk.dataset import DataSet
 from nmrtk.environments import EnvironmentDescriptor, environment_counts
-from nmrtk.errors import UsageError
+from nmrtk.errors import NmrtkError, UsageError
 from nmrtk.formula import Formula
 from nmrtk.graph_encoder import GraphEncoder
 from nmrtk.interfaces import Example
@@ -98,7 +98,7 @@ def main() -> None:
     for example in choose_molecules(examples)[choices.size][: choices.molecules]:
         try:
             found = list(chains_of(loaded, descriptor, tables, example, choices))
-        except UsageError as error:
+        except NmrtkError as error:
             print(f"{example.id}: {error}")
             continue
         chains += found
@@ -125,7 +125,7 @@ def chains_of(
     wanted = expected_counts(loaded, descriptor, example, formula)
     for number in range(choices.chains):
         begin = problem.start(number)
-        if begin is None:
+        if begin is None or as_molecule(begin, problem) is None:
             raise UsageError("there is no random structure")
         inverted = towards(begin, problem, descriptor, wanted, choices.inverted_moves, number)
         for start, graph, hot in (("random", begin, HOT), ("inverted", inverted, WARM)):

@@ -120,8 +120,8 @@ def _exchange_bonds(graph: Graph, random: NDArray[np.uint64], log: NDArray[np.in
 
 @compiled
 def _relocate(graph: Graph, random: NDArray[np.uint64], log: NDArray[np.int64]) -> int:
-    """Take an atom or a path of atoms, with all else that hangs on it, out of a chain or ring, close
-    the gap, and put it into another bond.
+    """Take an atom or a path of atoms, with all else that hangs on it, out of a chain or ring,
+    close the gap, and put it into another bond.
 
     By exchanges of bonds that takes two steps, the first of which is often to a structure of high
     energy.

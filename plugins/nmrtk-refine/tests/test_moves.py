@@ -69,6 +69,23 @@ def test_moves_keep_formula_valences_and_connection(text, seed, all_move):
             assert (graph.hydrogens == before[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("text", "other"), [("CCC1CCCC1", "CC1CCCCC1"), ("CCCCOC(C)=O", "COC(=O)CCCC")]
+)
+def test_a_chain_gives_an_atom_or_a_path_to_another_bond_in_one_move(text, other):
+    isomer = Isomer.of_molecule(parse_smiles(text))
+    graph = isomer.graph()
+    count = len(isomer.kinds)
+    random, log = np.array([1], np.uint64), np.zeros((LOG_ROWS, 4), np.int64)
+    found = set()
+    for _ in range(6000):
+        changes = move(graph, np.zeros(0, np.int64), random, log, np.zeros(count, np.int64))
+        molecule = isomer_of(graph, isomer.kinds).molecule()
+        found.add("" if molecule is None else canonical_smiles(molecule))
+        undo(graph, log, changes)
+    assert canonical_smiles(parse_smiles(other)) in found
+
+
 @settings(deadline=None, max_examples=40)
 @given(text=st.sampled_from(WHOLE), seed=st.integers(0, 2**32))
 def test_codes_after_moves_are_those_of_the_molecule_read_anew(text, seed):
