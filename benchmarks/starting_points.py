@@ -5,7 +5,8 @@
 For val molecules with formula and lines with multiplicity. The features that the backbone gives
 back for the lines, averaged over draws of the free part, hold the counts of atom environments that
 the model expects. A start is the best of so many moves, accepted by the distance of a structure's
-own counts from these; or a random structure. From each, chains of the search of equal length.
+own counts from these; or a random structure. From each, chains of the search of equal length, as
+the search starts them: from a random structure hot, from a good one warm.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from elucidate import choose_molecules
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace
 from nmrtk_refine.codes import Graph
 from nmrtk_refine.distill import codes_of
+from nmrtk_refine.energy import Table
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.moves import move, undo
-from nmrtk_refine.network import no_network
+from nmrtk_refine.network import Network, no_network
 from nmrtk_refine.problem import Problem, make_problems
 from nmrtk_refine.refine import load_tables
 from nmrtk_refine.search import HOT, WARM, chain_legs
@@ -44,7 +46,8 @@ from nmrtk.interfaces import Example
 from nmrtk.inversion import Inversion
 from nmrtk.molecule import Molecule
 from nmrtk.recipe import SplitChoice
-from nmrtk.tables import Table, fixed, percent
+from nmrtk.tables import Table as PrintedTable
+from nmrtk.tables import fixed, percent
 
 SIZE = "25-36"
 DRAWS = 64
@@ -81,7 +84,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--size", default=SIZE, help="heavy atoms, as elucidate.py names them")
     parser.add_argument("--molecules", type=int, default=24)
-    parser.add_argument("--chains", type=int, default=3, help="from each start, for each molecule")
+    parser.add_argument("--chains", type=int, default=2, help="from each start, for each molecule")
     parser.add_argument("--moves", type=int, default=300_000, help="of a chain")
     parser.add_argument("--inverted-moves", type=int, default=6000, help="towards the features")
     choices = parser.parse_args()
@@ -92,12 +95,13 @@ def main() -> None:
         parser.error(f"the features of {type(encoder).__name__} hold no counts of environments")
     descriptor = encoder.descriptor
     tables = load_tables("", loaded.model)
+    table = tables.table()
     with DataSet(choices.data) as data:
         examples = data.examples(SplitChoice(), "val", complete_only=True)
     chains: list[Chain] = []
     for example in choose_molecules(examples)[choices.size][: choices.molecules]:
         try:
-            found = list(chains_of(loaded, descriptor, tables, example, choices))
+            found = list(chains_of(loaded, descriptor, tables, table, example, choices))
         except NmrtkError as error:
             print(f"{example.id}: {error}")
             continue
@@ -112,6 +116,7 @@ def chains_of(
     loaded: LoadedModel,
     descriptor: EnvironmentDescriptor,
     tables: EnvironmentTables,
+    table: Table,
     example: Example,
     choices: argparse.Namespace,
 ) -> Iterator[Chain]:
@@ -129,7 +134,9 @@ def chains_of(
             raise UsageError("there is no random structure")
         inverted = towards(begin, problem, descriptor, wanted, choices.inverted_moves, number)
         for start, graph, hot in (("random", begin, HOT), ("inverted", inverted, WARM)):
-            yield run_chain(start, graph, hot, problem, tables, right, choices.moves, number)
+            yield run_chain(
+                start, graph, hot, problem, table, tables.network, right, choices.moves, number
+            )
 
 
 def expected_counts(
@@ -187,17 +194,17 @@ def run_chain(
     graph: Graph,
     hot: float,
     problem: Problem,
-    tables: EnvironmentTables,
+    table: Table,
+    network: Network,
     right: Isomer,
     moves: int,
     seed: int,
 ) -> Chain:
     """A chain of the search."""
     atoms, lines = len(problem.kinds), len(problem.target.lines)
-    table = tables.table()
     molecule, truth = as_molecule(graph, problem), right.molecule()
     graph = copied(graph, problem)
-    work = new_workplace(atoms, lines, seed, tables.network)
+    work = new_workplace(atoms, lines, seed, network)
     kept = new_kept(atoms, _KEPT)
     for leg in chain_legs(moves, hot, shaken=start == "random"):
         anneal(graph, problem.hydrogens_move, table, problem.target, work, kept, *leg)
@@ -243,7 +250,7 @@ def copied(graph: Graph, problem: Problem) -> Graph:
     return isomer_of(graph, problem).graph()
 
 
-def table_of(chains: Sequence[Chain]) -> Table:
+def table_of(chains: Sequence[Chain]) -> PrintedTable:
     """A row for each kind of start."""
     lines = []
     for start in dict.fromkeys(one.start for one in chains):
@@ -263,7 +270,7 @@ def table_of(chains: Sequence[Chain]) -> Table:
         "Tanimoto (Morgan, radius 2) compares the start with the right structure; the rise is the "
         "median energy of the best structure of a chain above that of the right one, in nats."
     )
-    return Table("Starting points", columns, lines, (note,))
+    return PrintedTable("Starting points", columns, lines, (note,))
 
 
 if __name__ == "__main__":

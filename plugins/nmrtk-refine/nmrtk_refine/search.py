@@ -170,7 +170,7 @@ class Search:
             self._learned += self._judge.judge(part)
             self.judge_s = (time.monotonic() - begin) / len(part)
             self._learn()
-            # Those far behind are not worth their time: what is learned does not bring them first.
+            # All of them would take as long as the chains; docs/experiments.md, entry 23.
             self._judge.estimate(open_states[:_ESTIMATED])
 
     def best(self) -> list[State]:
