@@ -18,7 +18,7 @@ from nmrtk_refine.codes import (
     write_first_codes,
     write_further_codes,
 )
-from nmrtk_refine.compiled import Index, below, compiled, entry_point, uniform
+from nmrtk_refine.compiled import below, compiled, entry_point, uniform
 from nmrtk_refine.energy import (
     INVERSE_SCALE,
     LOG_WIDTH,
@@ -33,7 +33,7 @@ from nmrtk_refine.energy import (
     new_scratch,
 )
 from nmrtk_refine.moves import LOG_ROWS, move, undo
-from nmrtk_refine.network import Memo, Network, network_value, new_memo
+from nmrtk_refine.network import Memo, Network, ask_network, new_memo
 
 _NONE = np.uint64(0)
 _ATTEMPTS = 200
@@ -78,6 +78,7 @@ class Workplace(NamedTuple):
         fine: (2, A, 4), float32, values with the network's where the table is not exact.
         first: (2, A), float32, likewise: energies of the environments of radius 1.
         rows: (A,), int64, rows of the table.
+        asked: (A,), int64, scratch: atoms that the network is asked about.
         network: small one.
         memo: what it has worked out.
         log: (LOG_ROWS, 4), int64.
@@ -92,6 +93,7 @@ class Workplace(NamedTuple):
     fine: NDArray[np.float32]
     first: NDArray[np.float32]
     rows: NDArray[np.int64]
+    asked: NDArray[np.int64]
     network: Network
     memo: Memo
     log: NDArray[np.int64]
@@ -122,8 +124,9 @@ def new_workplace(atoms: int, lines: int, seed: int, network: Network) -> Workpl
         np.zeros((2, atoms, 4), np.float32),
         np.zeros((2, atoms), np.float32),
         np.zeros(atoms, np.int64),
+        np.zeros(atoms, np.int64),
         network,
-        new_memo(network),
+        new_memo(network, atoms),
         np.zeros((LOG_ROWS, 4), np.int64),
         np.array([seed], np.uint64),
         new_scratch(atoms, lines),
@@ -193,7 +196,7 @@ def evaluate(graph: Graph, table: Table, target: Target, work: Workplace) -> flo
         row = work.rows[atom] = find_row(table, codes, atom)
         for column in range(4):
             values[atom, column] = table.values[row, column]
-        _write_fine(graph, table, target, work, 0, atom)
+    _write_fine(graph, table, target, work, 0, False)
     work.rough[0] = energy(graph, target, codes, values, small_rings, work.scratch)
     return energy(graph, target, codes, work.fine[0], small_rings, work.fine_scratch)
 
@@ -245,29 +248,41 @@ def _evaluate_move(
     work.rough[1 - now] = rough
     if rough - work.rough[now] > allowed + _ROUGH_SLACK:
         return math.inf
-    fine, fine_before = work.fine[1 - now], work.fine[now]
-    for atom in range(len(first)):
-        if codes[DEPTH, atom] == before[DEPTH, atom]:
-            for column in range(4):
-                fine[atom, column] = fine_before[atom, column]
-        else:
-            _write_fine(graph, table, target, work, 1 - now, atom)
-    return energy(graph, target, codes, fine, small_rings, work.fine_scratch)
+    _write_fine(graph, table, target, work, 1 - now, True)
+    return energy(graph, target, codes, work.fine[1 - now], small_rings, work.fine_scratch)
 
 
 @compiled
 def _write_fine(
-    graph: Graph, table: Table, target: Target, work: Workplace, side: int, atom: Index
+    graph: Graph, table: Table, target: Target, work: Workplace, side: int, after_move: bool
 ) -> None:
-    """Write an atom's fine values, after its row and those by the table."""
-    values, fine = work.values[side], work.fine[side]
-    for column in range(4):
-        fine[atom, column] = values[atom, column]
-    asked = target.is_site[atom] and len(work.network.read) > 0
-    if asked and not table.exact[work.rows[atom]]:
-        place = network_value(work.network, work.memo, graph, work.codes[side], atom)
-        scale = work.memo.values[place, 1]
-        fine[atom, SHIFT] = work.memo.values[place, 0]
+    """Write the fine values of a side, after its codes, rows and values.
+
+    Args:
+        graph: the structure.
+        table: environments.
+        target: lines and weights.
+        work: memory.
+        side: which.
+        after_move: whether atoms whose environment is that on the other side have its values.
+    """
+    codes, values, fine = work.codes[side], work.values[side], work.fine[side]
+    codes_before, fine_before = work.codes[1 - side], work.fine[1 - side]
+    asked = 0
+    for atom in range(len(values)):
+        known = after_move and codes[DEPTH, atom] == codes_before[DEPTH, atom]
+        for column in range(4):
+            fine[atom, column] = fine_before[atom, column] if known else values[atom, column]
+        if not known and target.is_site[atom] and not table.exact[work.rows[atom]]:
+            work.asked[asked] = atom
+            asked += 1
+    if len(work.network.read) == 0:
+        return
+    ask_network(work.network, work.memo, graph, codes, work.asked[:asked])
+    for number in range(asked):
+        atom = work.asked[number]
+        scale = work.memo.answers[atom, 1]
+        fine[atom, SHIFT] = work.memo.answers[atom, 0]
         fine[atom, INVERSE_SCALE] = 1 / scale
         fine[atom, LOG_WIDTH] = math.log(2 * scale)
 

@@ -7,10 +7,9 @@ code: states are kept by their codes, and a move costs the few that are new.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ LEAST_SCALE = 0.01
 """In the unit of scales."""
 
 _PREFIX = "network_"
-_State = Callable[["Network", "Memo", Graph, NDArray[np.uint64], Index], Index]
+_MULTIPLIED_TOGETHER = 32  # rows; with more, OpenBLAS would start threads beside the chains
 
 
 class Network(NamedTuple):
@@ -64,23 +63,39 @@ class Network(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """What one chain has worked out, in tables of 2^k places that newer entries take over.
+    """What one chain has worked out, in tables of 2^k places that newer entries take over, and
+    memory for one structure of A atoms.
 
     Args:
-        keys: (DEPTH + 1, 2^k), uint64, codes of environments by radius.
-        states: (DEPTH + 1, 2^k, D), float32.
+        keys: (DEPTH - 1, 2^k), uint64, codes of environments of radius 1 and more.
+        states: (DEPTH - 1, 2^k, D), float32, after as many layers.
         value_keys: (2^j,), uint64, codes of environments of radius `DEPTH`.
         values: (2^j, 2), float32, shifts and scales in ppm.
-        own: (DEPTH, D), scratch, as are `total`, (DEPTH, D), and `hidden`, (H or R,).
+        answers: (A, 2), float32, likewise, of the atoms that were asked for last.
+        layers: (DEPTH, A, D), float32, states before each layer, where they are needed.
+        needed: (DEPTH, A), whether they are.
+        new: (DEPTH + 1, A), int64, atoms whose state after so many layers is to be worked out.
+        new_counts: (DEPTH + 1,), int64, how many.
+        twins: (DEPTH + 1, A), int64, of an atom with the environment of another one that is worked
+            out, that one; else -1.
+        inputs: (A, D), float32, of a layer, one row for each new atom, as are `hidden`, (A, H),
+            `outputs`, (A, D), and `read`, (A, R).
     """
 
     keys: NDArray[np.uint64]
     states: NDArray[np.float32]
     value_keys: NDArray[np.uint64]
     values: NDArray[np.float32]
-    own: NDArray[np.float32]
-    total: NDArray[np.float32]
+    answers: NDArray[np.float32]
+    layers: NDArray[np.float32]
+    needed: NDArray[np.bool_]
+    new: NDArray[np.int64]
+    new_counts: NDArray[np.int64]
+    twins: NDArray[np.int64]
+    inputs: NDArray[np.float32]
     hidden: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    read: NDArray[np.float32]
 
 
 def no_network() -> Network:
@@ -132,58 +147,133 @@ def network_of(tensors: Mapping[str, Tensor]) -> Network:
     return Network(kinds=tensors[_PREFIX + "kinds"].numpy().view(np.uint64), **weights)
 
 
-def new_memo(network: Network, places: int = 1 << 14, value_places: int = 1 << 17) -> Memo:
-    """An empty one; numbers of places are powers of two."""
+def new_memo(
+    network: Network, atoms: int, places: int = 1 << 14, value_places: int = 1 << 17
+) -> Memo:
+    """An empty one for structures of so many atoms; numbers of places are powers of two."""
+
+    def floats(*shape: int) -> NDArray[np.float32]:
+        return np.zeros(shape, np.float32)
+
     width = network.kind_states.shape[1]
-    hidden = max(network.wide.shape[2], network.read.shape[1])
     return Memo(
-        np.zeros((DEPTH + 1, places), np.uint64),
-        np.zeros((DEPTH + 1, places, width), np.float32),
-        np.zeros(value_places, np.uint64),
-        np.zeros((value_places, 2), np.float32),
-        np.zeros((DEPTH, width), np.float32),
-        np.zeros((DEPTH, width), np.float32),
-        np.zeros(hidden, np.float32),
+        keys=np.zeros((DEPTH - 1, places), np.uint64),
+        states=floats(DEPTH - 1, places, width),
+        value_keys=np.zeros(value_places, np.uint64),
+        values=floats(value_places, 2),
+        answers=floats(atoms, 2),
+        layers=floats(DEPTH, atoms, width),
+        needed=np.zeros((DEPTH, atoms), np.bool_),
+        new=np.zeros((DEPTH + 1, atoms), np.int64),
+        new_counts=np.zeros(DEPTH + 1, np.int64),
+        twins=np.zeros((DEPTH + 1, atoms), np.int64),
+        inputs=floats(atoms, width),
+        hidden=floats(atoms, network.wide.shape[2]),
+        outputs=floats(atoms, width),
+        read=floats(atoms, network.read.shape[1]),
     )
 
 
 @compiled
-def _place(memo: Memo, codes: NDArray[np.uint64], layer: Index, atom: Index) -> tuple[Index, bool]:
-    """Where the state of an atom after so many layers is kept, and whether it is there."""
-    code = codes[layer, atom]
-    place = np.int64(code & np.uint64(memo.keys.shape[1] - 1))
-    known = memo.keys[layer, place] == code
-    memo.keys[layer, place] = code
-    return place, known
-
-
-@numba.njit(nogil=True, fastmath={"contract"})
-def _add_product(
-    vector: NDArray[np.float32], matrix: NDArray[np.float32], result: NDArray[np.float32]
+def ask_network(
+    network: Network,
+    memo: Memo,
+    graph: Graph,
+    codes: NDArray[np.uint64],
+    atoms: NDArray[np.int64],
 ) -> None:
-    """Add vector (N,) times matrix (N, M), N a multiple of 4, to a result (M,)."""
-    for row in range(0, len(vector), 4):
-        a, b, c, d = vector[row], vector[row + 1], vector[row + 2], vector[row + 3]
-        if a == 0 and b == 0 and c == 0 and d == 0:
-            continue
-        for column in range(len(result)):
-            result[column] += (
-                a * matrix[row, column]
-                + b * matrix[row + 1, column]
-                + c * matrix[row + 2, column]
-                + d * matrix[row + 3, column]
-            )
+    """Write shifts and scales of some atoms to `memo.answers`.
+
+    All atoms pass a layer together: its weights stay near the processor, and what they are
+    multiplied with is a matrix.
+
+    Args:
+        network: weights.
+        memo: is added to.
+        graph: the structure, after `write_codes`.
+        codes: (DEPTH + 1, A), of its atoms.
+        atoms: (N,), indices.
+    """
+    memo.needed[:] = False
+    memo.twins[:] = -1
+    memo.new_counts[:] = 0
+    for atom in atoms:
+        place = _place(memo.value_keys, codes[DEPTH, atom])
+        if memo.value_keys[place] == codes[DEPTH, atom]:
+            _copy(memo.values[place], memo.answers[atom])
+        else:
+            _work_out(memo, graph, codes, DEPTH, atom)
+    if memo.new_counts[DEPTH] == 0:
+        return
+    for layer in range(DEPTH - 1, 0, -1):
+        for atom in range(len(graph.degrees)):
+            if memo.needed[layer, atom]:
+                place = _place(memo.keys[layer - 1], codes[layer, atom])
+                if memo.keys[layer - 1, place] == codes[layer, atom]:
+                    _copy(memo.states[layer - 1, place], memo.layers[layer, atom])
+                else:
+                    _work_out(memo, graph, codes, layer, atom)
+    for atom in range(len(graph.degrees)):
+        if memo.needed[0, atom]:
+            _write_first_state(network, graph, atom, memo.layers[0, atom])
+    for layer in range(1, DEPTH):
+        _pass_layer(network, memo, graph, layer)
+        for number in range(memo.new_counts[layer]):
+            atom = memo.new[layer, number]
+            place = _place(memo.keys[layer - 1], codes[layer, atom])
+            memo.keys[layer - 1, place] = codes[layer, atom]
+            _copy(memo.outputs[number], memo.states[layer - 1, place])
+            _copy(memo.outputs[number], memo.layers[layer, atom])
+        for atom in range(len(graph.degrees)):
+            if memo.twins[layer, atom] >= 0:
+                _copy(memo.layers[layer, memo.twins[layer, atom]], memo.layers[layer, atom])
+    _pass_layer(network, memo, graph, DEPTH)
+    _read_out(network, memo)
+    for number in range(memo.new_counts[DEPTH]):
+        atom = memo.new[DEPTH, number]
+        place = _place(memo.value_keys, codes[DEPTH, atom])
+        memo.value_keys[place] = codes[DEPTH, atom]
+        _copy(memo.answers[atom], memo.values[place])
+    for atom in atoms:
+        if memo.twins[DEPTH, atom] >= 0:
+            _copy(memo.answers[memo.twins[DEPTH, atom]], memo.answers[atom])
 
 
 @compiled
-def _first_state(
-    network: Network, memo: Memo, graph: Graph, codes: NDArray[np.uint64], atom: Index
-) -> Index:
-    """See `_state_after`: before the first layer."""
-    place, known = _place(memo, codes, 0, atom)
-    if known:
-        return place
-    state = memo.states[0, place]
+def _place(keys: NDArray[np.uint64], code: np.uint64) -> Index:
+    """Where in a table of 2^k places an environment is kept, if it is."""
+    return np.int64(code & np.uint64(len(keys) - 1))
+
+
+@compiled
+def _copy(source: NDArray[np.float32], target: NDArray[np.float32]) -> None:
+    # Numba copies slices slowly.
+    for column in range(len(source)):
+        target[column] = source[column]
+
+
+@compiled
+def _work_out(
+    memo: Memo, graph: Graph, codes: NDArray[np.uint64], layer: Index, atom: Index
+) -> None:
+    """Note that an atom's state after a layer is new, and which states before it are needed."""
+    count = memo.new_counts[layer]
+    for number in range(count):
+        other = memo.new[layer, number]
+        if codes[layer, other] == codes[layer, atom]:
+            memo.twins[layer, atom] = other
+            return
+    memo.new[layer, count] = atom
+    memo.new_counts[layer] = count + 1
+    memo.needed[layer - 1, atom] = True
+    for place in range(graph.degrees[atom]):
+        memo.needed[layer - 1, graph.neighbours[atom, place]] = True
+
+
+@compiled
+def _write_first_state(
+    network: Network, graph: Graph, atom: Index, state: NDArray[np.float32]
+) -> None:
     row = np.searchsorted(network.kinds, graph.kinds[atom])
     if row < len(network.kinds) and network.kinds[row] != graph.kinds[atom]:
         row = len(network.kinds)
@@ -195,80 +285,63 @@ def _first_state(
             + network.hydrogen_states[hydrogens, column]
             + network.degree_states[degree, column]
         )
-    return place
-
-
-def _state_after(layer: int, state_before: _State) -> _State:
-    """A compiled function that gives the place in `memo.states[layer]` of an atom's state after so
-    many layers. One for each layer, since Numba cannot keep a function that calls itself.
-    """
-
-    @compiled
-    def state_after(
-        network: Network, memo: Memo, graph: Graph, codes: NDArray[np.uint64], atom: Index
-    ) -> Index:
-        place, known = _place(memo, codes, layer, atom)
-        if known:
-            return place
-        states, own, total = memo.states[layer - 1], memo.own[layer - 1], memo.total[layer - 1]
-        own[:] = states[state_before(network, memo, graph, codes, atom)]
-        total[:] = own
-        gates, offsets = network.gates[layer - 1], network.offsets[layer - 1]
-        for number in range(graph.degrees[atom]):
-            other = graph.neighbours[atom, number]
-            # Used at once: working out the next neighbour may take over its place.
-            state = states[state_before(network, memo, graph, codes, other)]
-            bond = graph.bond_kinds[atom, number]
-            for column in range(len(total)):
-                message = state[column] * gates[bond, column] + offsets[bond, column]
-                total[column] += max(message, np.float32(0))
-        hidden = memo.hidden[: network.wide.shape[2]]
-        hidden[:] = network.wide_bias[layer - 1]
-        _add_product(total, network.wide[layer - 1], hidden)
-        for row in range(len(hidden)):
-            hidden[row] = max(hidden[row], np.float32(0))
-        result = memo.states[layer, place]
-        for column in range(len(result)):
-            result[column] = own[column] + network.narrow_bias[layer - 1, column]
-        _add_product(hidden, network.narrow[layer - 1], result)
-        return place
-
-    return state_after
-
-
-_last_state: _State = _first_state
-for _layer in range(1, DEPTH + 1):
-    _last_state = _state_after(_layer, _last_state)
 
 
 @compiled
-def network_value(
-    network: Network, memo: Memo, graph: Graph, codes: NDArray[np.uint64], atom: Index
-) -> Index:
-    """Place in `memo.values` of an atom's shift and scale.
+def _pass_layer(network: Network, memo: Memo, graph: Graph, layer: Index) -> None:
+    """Write the states of the new atoms after a layer to `memo.outputs`."""
+    states, count = memo.layers[layer - 1], memo.new_counts[layer]
+    gates, offsets = network.gates[layer - 1], network.offsets[layer - 1]
+    for number in range(count):
+        atom, total = memo.new[layer, number], memo.inputs[number]
+        _copy(states[atom], total)
+        for place in range(graph.degrees[atom]):
+            state, bond = states[graph.neighbours[atom, place]], graph.bond_kinds[atom, place]
+            for column in range(len(total)):
+                message = state[column] * gates[bond, column] + offsets[bond, column]
+                total[column] += max(message, np.float32(0))
+    _multiply(memo.inputs, network.wide[layer - 1], count, memo.hidden)
+    _rectify(memo.hidden, network.wide_bias[layer - 1], count)
+    _multiply(memo.hidden, network.narrow[layer - 1], count, memo.outputs)
+    bias = network.narrow_bias[layer - 1]
+    for number in range(count):
+        before = states[memo.new[layer, number]]
+        for column in range(len(bias)):
+            memo.outputs[number, column] += before[column] + bias[column]
 
-    Args:
-        network: weights.
-        memo: is added to.
-        graph: the structure, after `write_codes`.
-        codes: (DEPTH + 1, A), of its atoms.
-        atom: index.
-    """
-    code = codes[DEPTH, atom]
-    value_place = np.int64(code & np.uint64(len(memo.value_keys) - 1))
-    if memo.value_keys[value_place] == code:
-        return value_place
-    state = memo.states[DEPTH, _last_state(network, memo, graph, codes, atom)]
-    hidden = memo.hidden[: len(network.read_bias)]
-    hidden[:] = network.read_bias
-    _add_product(state, network.read, hidden)
-    shift, scale = network.out_bias[0], network.out_bias[1]
-    for row in range(len(hidden)):
-        if hidden[row] > 0:
-            shift += hidden[row] * network.out[row, 0]
-            scale += hidden[row] * network.out[row, 1]
+
+@compiled
+def _read_out(network: Network, memo: Memo) -> None:
+    """Write the answers of the new atoms from their states after the last layer."""
+    count = memo.new_counts[DEPTH]
+    _multiply(memo.outputs, network.read, count, memo.read)
+    _rectify(memo.read, network.read_bias, count)
     centre, spread, unit = network.units[0], network.units[1], network.units[2]
-    memo.values[value_place, 0] = centre + spread * shift
-    memo.values[value_place, 1] = unit * (LEAST_SCALE + np.log1p(np.exp(scale)))
-    memo.value_keys[value_place] = code
-    return value_place
+    for number in range(count):
+        shift, scale = network.out_bias[0], network.out_bias[1]
+        for column in range(len(network.read_bias)):
+            shift += memo.read[number, column] * network.out[column, 0]
+            scale += memo.read[number, column] * network.out[column, 1]
+        atom = memo.new[DEPTH, number]
+        memo.answers[atom, 0] = centre + spread * shift
+        memo.answers[atom, 1] = unit * (LEAST_SCALE + np.log1p(np.exp(scale)))
+
+
+@compiled
+def _rectify(rows: NDArray[np.float32], bias: NDArray[np.float32], count: Index) -> None:
+    for row in range(count):
+        for column in range(len(bias)):
+            rows[row, column] = max(rows[row, column] + bias[column], np.float32(0))
+
+
+@compiled
+def _multiply(
+    rows: NDArray[np.float32],
+    matrix: NDArray[np.float32],
+    count: Index,
+    result: NDArray[np.float32],
+) -> None:
+    """Write the products of the first rows with a matrix."""
+    for start in range(0, count, _MULTIPLIED_TOGETHER):
+        end = min(start + _MULTIPLIED_TOGETHER, count)
+        np.dot(rows[start:end], matrix, result[start:end])

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 from nmrtk_refine.annealing import anneal, evaluate, new_kept, new_workplace
-from nmrtk_refine.codes import DEPTH, RADIUS
+from nmrtk_refine.codes import DEPTH, MOST_ATOMS, RADIUS
 from nmrtk_refine.distill import codes_of
 from nmrtk_refine.kinds import Isomer, load_graph, write_bond_kinds
-from nmrtk_refine.network import network_of, network_tensors, network_value, new_memo, no_network
+from nmrtk_refine.network import ask_network, network_of, network_tensors, new_memo, no_network
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.states import square
 from nmrtk_refine.student import Lesson, Student, train_network
@@ -45,20 +45,23 @@ def student(lessons):
     return Student(kinds, np.array([100.0, 50.0, 5.0], np.float32))
 
 
+ERYTHROMYCIN = (
+    "CCC1OC(=O)C(C)C(OC2CC(C)(OC)C(O)C(C)O2)C(C)C(OC2OC(C)CC(N(C)C)C2O)C(C)(O)CC(C)C(=O)C(C)"
+    "C(O)C1(C)O"
+)
+
+
 @numba.njit
-def write_values(network, memo, graph, codes, sites, values):
-    for row in range(len(sites)):
-        place = network_value(network, memo, graph, codes, sites[row])
-        values[row] = memo.values[place]
+def ask(network, memo, graph, codes, sites):
+    ask_network(network, memo, graph, codes, sites)
 
 
 def values_of(network, memo, text, sites):
     isomer = isomer_of(text)
     graph = isomer.graph()
     write_bond_kinds(graph)
-    values = np.zeros((len(sites), 2), np.float32)
-    write_values(network, memo, graph, codes_of(isomer)[0], sites, values)
-    return values
+    ask(network, memo, graph, codes_of(isomer)[0], np.asarray(sites))
+    return memo.answers[sites].copy()
 
 
 @numba.njit
@@ -69,7 +72,7 @@ def compiled_evaluate(graph, table, target, work):
 @pytest.mark.parametrize("places", [1, 1 << 10])
 def test_the_inner_loop_computes_what_was_trained(lessons, student, places):
     network = student.network()
-    memo = new_memo(network, places, places)
+    memo = new_memo(network, MOST_ATOMS, places, places)
     for text, lesson in zip(SMILES + LARGER, lessons, strict=True):
         if not len(lesson.sites):
             continue
@@ -80,12 +83,32 @@ def test_the_inner_loop_computes_what_was_trained(lessons, student, places):
         np.testing.assert_allclose(values[:, 1], scales.numpy(), rtol=1e-3, atol=1e-3)
 
 
+def test_a_large_structure_passes_a_layer_in_parts(student):
+    lesson = lesson_of(ERYTHROMYCIN)
+    assert len(lesson.sites) > 32
+    with torch.no_grad():
+        shifts, _ = student(student.collate([lesson]))
+    network = student.network()
+    values = values_of(network, new_memo(network, MOST_ATOMS), ERYTHROMYCIN, lesson.sites)
+    np.testing.assert_allclose(values[:, 0], shifts.numpy(), rtol=1e-3, atol=1e-2)
+
+
+def test_what_a_memo_holds_is_what_would_be_worked_out(lessons, student):
+    network = student.network()
+    memo = new_memo(network, MOST_ATOMS)
+    everything = list(zip(SMILES + LARGER, lessons, strict=True))
+    for text, lesson in everything + everything[::-1]:
+        fresh = values_of(network, new_memo(network, MOST_ATOMS), text, lesson.sites)
+        values = values_of(network, memo, text, lesson.sites)
+        np.testing.assert_allclose(values, fresh, rtol=1e-4, atol=1e-3)
+
+
 def test_an_unknown_kind_of_atom_has_a_state_of_its_own(lessons, student):
     lesson = lesson_of("C[Se]C")
     with torch.no_grad():
         shifts, _ = student(student.collate([lesson]))
     network = student.network()
-    values = values_of(network, new_memo(network), "C[Se]C", lesson.sites)
+    values = values_of(network, new_memo(network, MOST_ATOMS), "C[Se]C", lesson.sites)
     np.testing.assert_allclose(values[:, 0], shifts.numpy(), rtol=1e-3)
 
 
@@ -99,7 +122,7 @@ def test_a_network_survives_its_file(student):
 
 def test_training_learns_the_lines(lessons):
     network = train_network(lessons, epochs=400)
-    memo = new_memo(network)
+    memo = new_memo(network, MOST_ATOMS)
     errors = [
         np.abs(values_of(network, memo, text, lesson.sites)[:, 0] - lesson.shifts)
         for text, lesson in zip(SMILES + LARGER, lessons, strict=True)
