@@ -58,7 +58,7 @@ class RefineGenerator(CandidateGenerator):
         tables: str = "",
         moves: int = 0,
         rounds: int = 0,
-        judged: int = 250,
+        judged: int = 128,
         candidates: int = 200,
     ) -> None:
         if min(moves, rounds) < 0 or min(judged, candidates) < 1:

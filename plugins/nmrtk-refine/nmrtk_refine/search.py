@@ -56,7 +56,7 @@ class Plan:
     moves: int
     chains: int = 4
     rounds: int = 0
-    judged: int = 250
+    judged: int = 128
     kept: int = 2000
 
 
