@@ -17,7 +17,7 @@ data.
 
 Every answer is kept in `found/answers.jsonl` as soon as it is there; the same command given again
 goes on after it. `--split val` takes val molecules instead, by the same rule, and `--fit` then fits
-temperature and "none of these" to their answers and stores them in the model's file.
+how much searches miss to their answers and stores it in the model's file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from nmrtk.plugins import build
 from nmrtk.query import Query
 from nmrtk.recipe import SplitChoice
 from nmrtk.reliability import measure_reliability
-from nmrtk.score_fit import ScoredSet, fit_posterior, scored_set
+from nmrtk.score_fit import ScoredSet, fit_made_up, scored_set
 from nmrtk.score_settings import ScoreSettings
 from nmrtk.spectrum import Peak, Spectrum
 from nmrtk.tables import Table, fixed, percent
@@ -134,7 +134,7 @@ def main() -> None:
     ours = [row for row in found if row["method"] == OURS]
     settings = loaded.calibration.score
     if choices.fit:
-        settings = fit_posterior([set_of(row) for row in ours], settings)
+        settings = fit_made_up([set_of(row) for row in ours], settings)
         recalibrate(loaded.path, replace(loaded.calibration, score=settings))
         print(f"Stored in {loaded.path}: {settings}")
     tables = [accuracy_table(found), *reliability_tables(ours, settings)]
@@ -278,13 +278,17 @@ def stored_set(
         "scores": [round(float(score), 3) for score in one.scores],
         "lines": line_count,
         "considered": one.considered,
+        "made_up": one.made_up,
     }
 
 
 def set_of(row: Row) -> ScoredSet:
     """The stored set of an answer."""
     scores = np.array(row.get("scores", []), np.float64)
-    return ScoredSet(scores, row["rank"] - 1, row.get("lines", 0), row.get("considered", 1))
+    return ScoredSet(
+        *(scores, row["rank"] - 1, row.get("lines", 0), row.get("considered", 1)),
+        made_up=row.get("made_up", False),
+    )
 
 
 def read_rows(path: Path) -> dict[tuple[str, str, str], Row]:

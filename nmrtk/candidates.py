@@ -99,6 +99,9 @@ class CandidatePool:
             unknown and no library says what to look among.
         others: lines of further nuclei.
         log_priors: tells how likely structures are, as `CandidateGenerator.log_priors` does.
+
+    Attributes:
+        made_up: whether structures were offered that are not known to exist.
     """
 
     loaded: LoadedModel
@@ -113,6 +116,7 @@ class CandidatePool:
     _scored: list[_Scored] = field(default_factory=list)
     _refused: list[str] = field(default_factory=list)
     _unfit: int = 0
+    made_up: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self._lines = LineScore(self.query.spectrum, self.settings)
@@ -130,6 +134,7 @@ class CandidatePool:
             source: who proposes it.
             exists: whether it is known to exist.
         """
+        self.made_up |= not exists
         key = canonical_smiles(molecule)
         if key in self._known:
             return
@@ -241,7 +246,8 @@ class CandidatePool:
         else:
             priors = np.array([[item.prior for item in self._scored]])
             rows = line_posterior(
-                scores, len(self._lines.lines), max(considered, found), self.settings, priors
+                *(scores, len(self._lines.lines), max(considered, found), self.settings),
+                *(priors, self.made_up),
             )
         probabilities: NDArray[np.float64] = rows[0]
         if self.formulas:
@@ -404,6 +410,7 @@ def line_posterior(
     considered: int,
     settings: ScoreSettings,
     priors: NDArray[np.float64] | None = None,
+    made_up: bool = False,
 ) -> NDArray[np.float64]:
     """Probabilities (T, N + 1) of N candidates and, last, of none of them.
 
@@ -418,9 +425,9 @@ def line_posterior(
         settings: fitted numbers.
         priors: (T, N) logarithms of what is known of the structures before any line, up to a
             constant of each row; None where it is the same for all.
+        made_up: whether structures were made up.
     """
-    none = settings.none_per_line * line_count / settings.temperature + settings.none_log_odds
-    none += settings.none_per_candidate * math.log(max(considered, 1))
+    none = none_logit(line_count, considered, settings, made_up)
     fits = scores / settings.temperature
     if priors is not None:
         weighed = fits + priors / settings.temperature
@@ -434,6 +441,20 @@ def line_posterior(
     weights = np.exp(logits)
     probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
     return probabilities
+
+
+def none_logit(
+    line_count: int, considered: int, settings: ScoreSettings, made_up: bool = False
+) -> float:
+    """Logarithm of the weight of what was not found, beside those of candidates; see
+    `line_posterior`.
+    """
+    per_line, log_odds = settings.none_per_line, settings.none_log_odds
+    if made_up:
+        per_line += settings.none_made_up_per_line
+        log_odds += settings.none_made_up
+    growth = settings.none_per_candidate * math.log(max(considered, 1))
+    return per_line * line_count / settings.temperature + log_odds + growth
 
 
 def free_log_density(prediction: Prediction) -> NDArray[np.float64]:

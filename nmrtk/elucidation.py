@@ -54,6 +54,7 @@ class Elucidation:
             of a library included that were left out as unlikely.
         formulas: the most probable ones with their probabilities, where the formula is unknown and
             no library says what to look among.
+        made_up: whether structures were proposed that are not known to exist.
     """
 
     candidates: tuple[Candidate, ...]
@@ -62,6 +63,7 @@ class Elucidation:
     notes: tuple[str, ...]
     considered: int = 0
     formulas: Mapping[Formula, float] = field(default_factory=dict)
+    made_up: bool = False
 
 
 def elucidate(
@@ -153,6 +155,7 @@ def elucidate(
         tuple(notes),
         max(0 if entries is None else len(entries), len(answer.candidates)),
         formulas if open_search else {},
+        pool.made_up,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from nmrtk.candidates import line_posterior
+from nmrtk.candidates import line_posterior, none_logit
 from nmrtk.checkpoint import LoadedModel
 from nmrtk.decoys import random_isomers
 from nmrtk.elucidation import Elucidation
@@ -28,6 +28,8 @@ LARGEST = 36
 
 _SURPRISE = 1e-3  # least probability, so that a few misses do not make all the others unsure
 _FIRST_STEP = 0.5  # of each parameter: a start at 0 says nothing of how far to look
+_HOLD = 1e-3  # on parameters, where the sets say nothing of them
+_ABSENT = 0.02  # weight of a search as if the right answer had not been found
 _TINY = 1e-300
 
 Floats = NDArray[np.float64]
@@ -43,6 +45,7 @@ class ScoredSet:
         line_count: number of distinct observed lines.
         considered: number of structures that were compared.
         priors: (N,), what is known of the structures before any line; None if nothing.
+        made_up: whether structures were made up.
     """
 
     scores: Floats
@@ -50,6 +53,7 @@ class ScoredSet:
     line_count: int
     considered: int
     priors: Floats | None = None
+    made_up: bool = False
 
     def without_answer(self) -> ScoredSet:
         """The same if the right one had not been found."""
@@ -61,7 +65,9 @@ class ScoredSet:
     def probabilities(self, settings: ScoreSettings) -> Floats:
         """Of the candidates and, last, of none of them, (N + 1,)."""
         priors = None if self.priors is None else self.priors[None]
-        rows = line_posterior(self.scores[None], self.line_count, self.considered, settings, priors)
+        rows = line_posterior(
+            *(self.scores[None], self.line_count, self.considered, settings, priors, self.made_up)
+        )
         probabilities: Floats = rows[0]
         return probabilities
 
@@ -79,13 +85,13 @@ def scored_set(
     """
     candidates = result.candidates
     considered = max(result.considered, len(candidates), 1)
-    none = settings.none_per_line * line_count / settings.temperature + settings.none_log_odds
-    none += settings.none_per_candidate * np.log(considered)
+    none = none_logit(line_count, considered, settings, result.made_up)
     stated = np.array([one.probability for one in candidates], np.float64)
     odds = np.log(np.maximum(stated, _TINY)) - np.log(max(result.none_of_these, _TINY))
     found = [index for index, one in enumerate(candidates) if right(one.smiles)]
     scores = settings.temperature * (odds + none)
-    return ScoredSet(scores, found[0] if found else -1, line_count, considered)
+    answer = found[0] if found else -1
+    return ScoredSet(scores, answer, line_count, considered, made_up=result.made_up)
 
 
 def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSettings:
@@ -116,21 +122,60 @@ def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSe
             else settings.none_per_candidate,
         )
 
-    def surprise(parameters: Floats, least: float) -> float:
-        trial = settings_of(parameters)
-        total = 0.0
-        for one in sets:
-            total -= float(np.log(max(one.probabilities(trial)[one.answer], least)))
-        # A weak hold, where the sets say nothing of a number.
-        return total / len(sets) + 1e-3 * float(np.square(parameters).sum())
+    def loss(parameters: Floats, least: float) -> float:
+        hold = _HOLD * float(np.square(parameters).sum())
+        return _surprise(sets, settings_of(parameters), least) + hold
 
-    best = np.array([np.log(settings.temperature), settings.none_per_line, 0.0, 0.3])
+    start = np.array([np.log(settings.temperature), settings.none_per_line, 0.0, 0.3])
+    return settings_of(_lowest(loss, start, np.full(len(start), _FIRST_STEP)))
+
+
+def fit_made_up(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSettings:
+    """Fit how much searches miss, so that the right answers are most probable.
+
+    Searches seldom miss small compounds, and so hardly tell how a miss looks. But a formula or a
+    letter may be wrong: each search counts a little as if the right answer had not been found.
+
+    Args:
+        sets: of searches, with the right answer among the candidates, and without it where it was
+            not found.
+        settings: all other numbers.
+
+    Raises:
+        UsageError: structures were made up for none of the sets.
+    """
+    sets = [one for one in sets if one.made_up]
+    if not sets:
+        raise UsageError("there is no search of structures to fit probabilities to")
+    missed = [one.without_answer() for one in sets]
+
+    def settings_of(parameters: Floats) -> ScoreSettings:
+        made_up, per_line = parameters.tolist()
+        return replace(settings, none_made_up=made_up, none_made_up_per_line=per_line)
+
+    def loss(parameters: Floats, least: float) -> float:
+        trial = settings_of(parameters)
+        return _surprise(sets, trial, least) + _ABSENT * _surprise(missed, trial, least)
+
+    start = np.array([settings.none_made_up, settings.none_made_up_per_line])
+    return settings_of(_lowest(loss, start, np.array([-1.0, 0.1])))
+
+
+def _lowest(loss: Callable[[Floats, float], float], start: Floats, first_steps: Floats) -> Floats:
+    """Parameters of least loss, whose second argument is the least probability that counts."""
+    best = start
     # Where all are capped, nothing tells where to go: first without.
     for least in (_TINY, _SURPRISE):
-        simplex = np.concatenate([best[None], best + _FIRST_STEP * np.eye(len(best))])
+        simplex = np.concatenate([best[None], best + np.diag(first_steps)])
         options = {"initial_simplex": simplex}
-        best = minimize(surprise, best, (least,), method="Nelder-Mead", options=options).x
-    return settings_of(best)
+        best = minimize(loss, best, (least,), method="Nelder-Mead", options=options).x
+    return best
+
+
+def _surprise(sets: Sequence[ScoredSet], settings: ScoreSettings, least: float) -> float:
+    """Mean negative logarithm of the probabilities of right answers, or of `least` if larger."""
+    stated = [one.probabilities(settings)[one.answer] for one in sets]
+    return -float(np.log(np.maximum(stated, least)).mean())
 
 
 def isomer_sets(

@@ -29,6 +29,9 @@ class ScoreSettings:
         temperature: divides scores before candidates are compared.
         none_per_line: score of what was not found, for each distinct line.
         none_log_odds: added to that, for each query.
+        none_made_up: added to that where structures were made up: a search seldom misses a small
+            compound.
+        none_made_up_per_line: added to `none_per_line` there: it often misses a large one.
         none_per_candidate: how the weight of what was not found grows with the logarithm of the
             number of candidates.
     """
@@ -49,4 +52,6 @@ class ScoreSettings:
     temperature: float = 2.1
     none_per_line: float = -2.27
     none_log_odds: float = -1.63
+    none_made_up: float = 0.0
+    none_made_up_per_line: float = 0.0
     none_per_candidate: float = 0.25

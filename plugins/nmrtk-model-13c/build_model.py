@@ -34,6 +34,9 @@ TEMPERATURE, NONE_PER_LINE, NONE_LOG_ODDS = 1.9, -1.57, -5.97
 """What divides scores, and the weight of what was not found, chosen by searches of val and by its
 library; docs/experiments.md, entry 23."""
 
+NONE_MADE_UP, NONE_MADE_UP_PER_LINE = -4.78, 0.62
+"""How much searches miss, fitted to those of val; docs/experiments.md, entry 24."""
+
 
 def main() -> None:
     """Run every step that is left."""
@@ -84,6 +87,8 @@ def set_score(path: Path) -> None:
         temperature=TEMPERATURE,
         none_per_line=NONE_PER_LINE,
         none_log_odds=NONE_LOG_ODDS,
+        none_made_up=NONE_MADE_UP,
+        none_made_up_per_line=NONE_MADE_UP_PER_LINE,
     )
     recalibrate(path, replace(calibration, score=score))
 

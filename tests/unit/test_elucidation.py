@@ -194,6 +194,23 @@ def test_structures_are_weighed_among_their_isomers_and_known_compounds_not_at_a
     assert known["CCS"] == pytest.approx(known["CCN"], abs=1e-6)
 
 
+def test_a_search_misses_less_than_a_library(loaded):
+    class Library(Listed):
+        invents = False
+
+    def odds(*generators):
+        calibration = Calibration(score=ScoreSettings(none_made_up=-2.0))
+        named = {str(place): one for place, one in enumerate(generators)}
+        result = elucidate(replace(loaded, calibration=calibration), Query("a", ETHANOL), named)
+        return result.made_up, math.log(result.none_of_these / result.candidates[0].probability)
+
+    (known, looked_up), (made_up, searched) = odds(Library("CCO")), odds(Listed("CCO"))
+    assert (known, made_up) == (False, True)
+    assert searched - looked_up == pytest.approx(-2.0, abs=1e-4)
+    # A search that finds nothing but what the library holds was a search too.
+    assert odds(Library("CCO"), Listed("CCO")) == (True, pytest.approx(searched))
+
+
 def test_without_lines_scores_are_those_of_the_code(lineless):
     query = Query("a", ETHANOL)
     molecules = ["CCO", "CCN", "CC(=O)C", "c1ccccc1"]

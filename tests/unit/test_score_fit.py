@@ -15,7 +15,7 @@ from nmrtk.interfaces import Example
 from nmrtk.molecule import canonical_smiles, parse_smiles
 from nmrtk.recipe import Recipe
 from nmrtk.score_errors import fit_errors
-from nmrtk.score_fit import ScoredSet, fit_posterior, fit_score, scored_set
+from nmrtk.score_fit import ScoredSet, fit_made_up, fit_posterior, fit_score, scored_set
 from nmrtk.score_settings import ScoreSettings
 from nmrtk.spectrum import Peak, Spectrum
 
@@ -115,14 +115,47 @@ def test_sizes_of_sets_tell_how_none_grows():
     assert 0 <= fit_posterior(sets, ScoreSettings()).none_per_candidate <= 1
 
 
-def test_scores_are_found_from_probabilities():
-    settings = ScoreSettings()
+def test_what_searches_miss_is_fitted_by_size():
+    rng = np.random.default_rng(5)
+    behind = replace(ScoreSettings(), none_made_up=-5.0, none_made_up_per_line=0.5)
+    sets = []
+    for _ in range(400):
+        lines = int(rng.integers(5, 30))
+        scores = rng.normal(-2 * lines - 8, 4, 20)
+        one = ScoredSet(scores, -1, lines, 20, made_up=True)
+        answer = int(rng.choice(21, p=one.probabilities(behind)))
+        sets.append(replace(one, answer=answer if answer < 20 else -1))
+    fitted = fit_made_up(sets, ScoreSettings())
+    for part in ([one for one in sets if one.line_count < 17], sets):
+        rows = [one.probabilities(fitted)[:-1] for one in part]
+        right = [int(row.argmax()) == one.answer for row, one in zip(rows, part, strict=True)]
+        assert np.mean([row.max() for row in rows]) == pytest.approx(np.mean(right), abs=0.06)
+    assert replace(fitted, none_made_up=0.0, none_made_up_per_line=0.0) == ScoreSettings()
+    looked_up = [replace(one, made_up=False) for one in sets]
+    assert all(
+        (one.probabilities(fitted) == one.probabilities(ScoreSettings())).all() for one in looked_up
+    )
+    with pytest.raises(UsageError, match="no search"):
+        fit_made_up(looked_up, ScoreSettings())
+
+
+def test_searches_without_a_miss_do_not_make_sure_of_everything():
+    sets = [ScoredSet(np.array([-5.0, -9.0]), 0, 10, 2, made_up=True)] * 5
+    fitted = fit_made_up(sets, ScoreSettings())
+    assert 1e-3 < sets[0].probabilities(fitted)[-1] < 0.1
+    missed = [replace(one, answer=-1) for one in sets]
+    assert missed[0].probabilities(fit_made_up(missed, ScoreSettings()))[-1] > 0.9
+
+
+@pytest.mark.parametrize("made_up", [False, True])
+def test_scores_are_found_from_probabilities(made_up):
+    settings = replace(ScoreSettings(), none_made_up=-1.5, none_made_up_per_line=0.1)
     scores = np.array([[-12.0, -15.0, -20.0]])
-    *stated, none = line_posterior(scores, 8, 3, settings)[0].tolist()
+    *stated, none = line_posterior(scores, 8, 3, settings, made_up=made_up)[0].tolist()
     candidates = tuple(
         Candidate(text, p, 1.0, "x") for text, p in zip(("CCO", "COC", "CO"), stated, strict=True)
     )
-    result = Elucidation(candidates, none, 1.0, (), 3)
+    result = Elucidation(candidates, none, 1.0, (), 3, made_up=made_up)
     found = scored_set(result, lambda smiles: smiles == "COC", 8, settings)
     np.testing.assert_allclose(found.scores, scores[0])
     assert (found.answer, found.line_count, found.considered) == (1, 8, 3)
