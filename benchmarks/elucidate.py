@@ -9,6 +9,8 @@ and size:
     b  formula, lines with multiplicity, each once
     c  formula, bare lines, each once
     d  bare lines alone
+    r  bare lines, each once, and a library in which the right structure stands: `--library`, as
+       `nmrtk library build` makes it
 
 Beside it, with `--baseline`: `random-isomers`, which the forward direction ranks;
 `nearest-spectrum`, the training molecule whose measured spectrum is most alike; and `seed`, the
@@ -42,6 +44,7 @@ from nmrtk.elucidation import Elucidation, elucidate
 from nmrtk.errors import NmrtkError
 from nmrtk.formula import Formula
 from nmrtk.interfaces import Example
+from nmrtk.library import Library
 from nmrtk.molecule import Molecule, canonical_smiles, parse_smiles
 from nmrtk.options import parse_assignments
 from nmrtk.plugins import build
@@ -55,11 +58,19 @@ from nmrtk.tables import Table, fixed, percent
 
 IDS = Path(__file__).with_name("elucidate_test.json")
 SIZES = {"6-16": (6, 16), "17-24": (17, 24), "25-36": (25, 36)}
-SETTINGS = {"a": tuple(SIZES), "b": ("6-16",), "c": tuple(SIZES), "d": ("6-16",)}
-MOLECULES = {"a": 40, "b": 30, "c": 40, "d": 30}
+SETTINGS = {
+    "a": tuple(SIZES),
+    "b": ("6-16",),
+    "c": tuple(SIZES),
+    "d": ("6-16",),
+    "r": tuple(SIZES),
+}
+MOLECULES = {"a": 40, "b": 30, "c": 40, "d": 30, "r": 40}
+RETRIEVAL = "r"
 WEIGHTS = ("free_weight", "structure_weight")
 BASELINES = ("random-isomers", "nearest-spectrum", "seed")
-OURS = "nmrtk"
+OURS, LIBRARY = "nmrtk", "library"
+SCORED = (OURS, LIBRARY)  # by the model, with probabilities
 _SHUFFLE = 20
 _MCES_SECONDS = 5
 _FINGERPRINT = rdFingerprintGenerator.GetMorganGenerator(radius=2)
@@ -96,6 +107,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--molecules", type=int, help="of each setting and size, at the most")
     parser.add_argument("--seconds", type=float, default=30.0, help="for each molecule")
+    parser.add_argument("--library", type=Path, help="for setting r")
     parser.add_argument("--generator", default="refine")
     parser.add_argument("-G", dest="options", action="append", default=[], metavar="KEY=VALUE")
     for name in WEIGHTS:
@@ -110,6 +122,8 @@ def main() -> None:
     choices = parser.parse_args()
     if choices.fit and choices.split != "val":
         parser.error("--fit goes with --split val: test must not choose anything")
+    if RETRIEVAL in choices.settings and choices.library is None:
+        parser.error("setting r looks structures up: name a library with --library")
 
     loaded = load_model(choices.model)
     weights = {name: value for name in WEIGHTS if (value := getattr(choices, name)) is not None}
@@ -131,7 +145,7 @@ def main() -> None:
             what = f"{task.method} {task.setting} {task.size}"
             print(f"{number}/{len(open_tasks)} {what} rank {row['rank']}", flush=True)
     found = [rows[task.key] for task in tasks]
-    ours = [row for row in found if row["method"] == OURS]
+    ours = [row for row in found if row["method"] in SCORED]
     settings = loaded.calibration.score
     if choices.fit:
         settings = fit_made_up([set_of(row) for row in ours], settings)
@@ -150,6 +164,12 @@ def choose_methods(choices: argparse.Namespace, loaded: LoadedModel) -> dict[str
     methods: dict[str, Method] = {
         OURS: lambda query: elucidate(loaded, query, {choices.generator: searcher})
     }
+    if RETRIEVAL in choices.settings:
+        library = Library(choices.library, loaded)
+        finder = build("candidate_generators", "library")
+        methods[LIBRARY] = lambda query: elucidate(
+            loaded, replace(query, library=library), {"library": finder}
+        )
     if "random-isomers" in choices.baselines:
         random = RandomIsomers()
         methods["random-isomers"] = lambda query: elucidate(loaded, query, {"random": random})
@@ -176,6 +196,8 @@ def choose_tasks(choices: argparse.Namespace, method: str) -> Iterator[Task]:
         wanted = json.loads(IDS.read_text(encoding="utf-8"))
         chosen = {size: [by_id[name] for name in names] for size, names in wanted.items()}
     for setting in choices.settings:
+        if (setting == RETRIEVAL) != (method == LIBRARY):
+            continue
         for size in SETTINGS[setting]:
             if size in choices.sizes:
                 most = min(choices.molecules or MOLECULES[setting], MOLECULES[setting])
@@ -213,7 +235,7 @@ def answer_row(loaded: LoadedModel, method: Method, task: Task, seconds: float) 
     """Search one molecule."""
     molecule = task.example.molecule
     lines = as_given(task.example.spectrum, task.setting)
-    formula = None if task.setting == "d" else Formula.of_molecule(molecule)
+    formula = None if task.setting in "dr" else Formula.of_molecule(molecule)
     truth = canonical_smiles(molecule)
     row: Row = {"method": task.method, "setting": task.setting, "size": task.size}
     row |= {"id": task.example.id, "rank": 0}
@@ -233,7 +255,7 @@ def answer_row(loaded: LoadedModel, method: Method, task: Task, seconds: float) 
     }
     if names:
         row |= likeness(molecule, parse_smiles(names[0]))
-    if task.method != OURS:
+    if task.method not in SCORED:
         return row
     return row | stored_set(result, names, rank, len(set(lines.shifts)), loaded)
 
