@@ -30,11 +30,11 @@ FREE_WEIGHT, STRUCTURE_WEIGHT = 0.025, 0.5
 """Of the density of the free part and of counts of environments beside the lines;
 docs/experiments.md, entry 19."""
 
-TEMPERATURE, NONE_PER_LINE, NONE_LOG_ODDS = 1.9, -1.57, -5.97
-"""What divides scores, and the weight of what was not found, chosen by searches of val and by its
-library; docs/experiments.md, entry 23."""
+TEMPERATURE, NONE_PER_LINE, NONE_LOG_ODDS = 1.9, -2.76, -2.54
+"""What divides scores, and the weight of what a library lacks, fitted to that of val;
+docs/experiments.md, entries 23 and 24."""
 
-NONE_MADE_UP, NONE_MADE_UP_PER_LINE = -4.78, 0.62
+NONE_MADE_UP, NONE_MADE_UP_PER_LINE = -8.21, 1.81
 """How much searches miss, fitted to those of val; docs/experiments.md, entry 24."""
 
 
