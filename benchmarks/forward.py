@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from forward_baselines import run_baselines
@@ -31,6 +31,7 @@ from nmrtk.interfaces import Example
 from nmrtk.line_accuracy import ALL, USUAL, LinePredictions, LineRow, evaluate_lines
 from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
+from nmrtk.recipe import Precision
 from nmrtk.spectrum import Peak, Spectrum
 from nmrtk.tables import Table, fixed, percent
 
@@ -100,7 +101,10 @@ def compare(arguments: argparse.Namespace) -> Comparison:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         others = _others(loaded, plan, arguments.timed_molecules - len(smiles))
-        found.runs.append(run_nmrtk(path, nucleus, smiles, others, folder))
+        found.runs += [
+            run_nmrtk(path, nucleus, smiles, others, folder, precision)
+            for precision in get_args(Precision)
+        ]
         names = ["nearest"] if plan.assigned is None else ["nearest", "hose"]
         if plan.assigned is None:
             found.notes.append("hose learns from assigned lines: name a data set with --assigned.")
@@ -126,10 +130,10 @@ def _stand_beside(
     title = f"{len(part)} molecules of it at random, for {CSP5}"
     found.accuracy[title] = accuracy(nucleus, examples, [*others, csp5])
     found.notes += [
-        f"nmrtk predicts {found.runs[0].rate / csp5.rate:.0f} times as many molecules a second as "
-        "csp5.",
-        "The model of csp5 probably learned from these molecules, that of nmrtk did not.",
+        f"{run.name}: {run.rate / csp5.rate:.0f} times as many molecules a second as csp5."
+        for run in found.runs[: len(get_args(Precision))]
     ]
+    found.notes.append("The model of csp5 probably learned from these molecules, nmrtk's did not.")
     found.runs.append(csp5)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nmrtk.nucleus import Nucleus
+from nmrtk.recipe import Precision
 from nmrtk.spectrum import Peak, Spectrum
 
 CSP5, CSP5_NUCLEUS = "csp5==0.3.1", "13C"
@@ -71,7 +72,12 @@ class Run:
 
 
 def run_nmrtk(
-    model: str, nucleus: Nucleus, smiles: Sequence[str], others: Sequence[str], folder: Path
+    model: str,
+    nucleus: Nucleus,
+    smiles: Sequence[str],
+    others: Sequence[str],
+    folder: Path,
+    precision: Precision,
 ) -> Run:
     """`nmrtk predict` on a file.
 
@@ -81,8 +87,10 @@ def run_nmrtk(
         smiles: the molecules to predict.
         others: further molecules for the time alone, since a few are done too fast to measure.
         folder: for what the command reads and writes.
+        precision: as the command takes it.
     """
     command = [sys.executable, "-m", "nmrtk", "predict", "--model", model]
+    command += ["--precision", precision]
     start = _cold_start([*command, "CCO"])
     source, output = folder / "structures.jsonl", folder / "predicted.jsonl"
     with source.open("w", encoding="utf-8") as file:
@@ -95,7 +103,7 @@ def run_nmrtk(
             row = json.loads(line)
             if "peaks" in row:
                 spectra[index] = _spectrum(nucleus, row["peaks"])
-    return Run("nmrtk", spectra, len(smiles) + len(others), usage, start)
+    return Run(f"nmrtk, {precision}", spectra, len(smiles) + len(others), usage, start)
 
 
 def run_csp5(cache: Path, smiles: Sequence[str], cores: int, folder: Path) -> Run:

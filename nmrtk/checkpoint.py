@@ -24,7 +24,8 @@ from nmrtk.errors import CheckpointError, NmrtkError, UsageError, shorten
 from nmrtk.model import ReversibleModel, build_model
 from nmrtk.nucleus import DEFAULT_NUCLEUS
 from nmrtk.plugins import components, registry
-from nmrtk.recipe import Recipe, make_recipe
+from nmrtk.precision import reduce_products
+from nmrtk.recipe import Precision, Recipe, make_recipe
 from nmrtk.score_settings import ScoreSettings
 
 if TYPE_CHECKING:
@@ -219,8 +220,13 @@ class LoadedModel:
         return [PredictedSpectrum.of_row(row) for row in predict_rows(self, smiles)]
 
 
-def load_model(name: str | Path) -> LoadedModel:
+def load_model(name: str | Path, precision: Precision = "float32") -> LoadedModel:
     """Load a model by the folder of its run, its file, or the name of an installed one.
+
+    Args:
+        name: of the model.
+        precision: of the encoder's matrix products; the backbone keeps float32, since rounding
+            would not be inverted.
 
     Raises:
         CheckpointError: nothing is there, it is damaged, or a plugin that it needs is missing.
@@ -243,6 +249,8 @@ def load_model(name: str | Path) -> LoadedModel:
     load_state(model, tensors, path)
     model.eval()
     model.path = path
+    if precision == "bfloat16":
+        reduce_products(model.encoder)
     return LoadedModel(model, recipe, calibration, header.get("training", {}), path)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from rdkit import Chem
-from rdkit.Chem import Atom
+from rdkit.Chem import Atom, rdqueries
 
 from nmrtk.molecule import Molecule
 
@@ -27,6 +27,7 @@ share no ring at each distance, with like and with unlike descriptors."""
 _HYDROGEN = -1  # stands for the neighbour that is not an atom of the graph
 _SIGNS = {Chem.ChiralType.CHI_TETRAHEDRAL_CW: 1, Chem.ChiralType.CHI_TETRAHEDRAL_CCW: -1}
 _DESCRIPTOR = "_CIPCode"
+_IS_CENTRE = rdqueries.HasChiralTagQueryAtom()
 
 
 def configuration_relations(molecule: Molecule) -> list[Relation]:
@@ -44,12 +45,10 @@ def configuration_relations(molecule: Molecule) -> list[Relation]:
         >>> configuration_relations(parse_smiles("CC1CCCCC1O"))
         []
     """
-    # `GetAtoms` takes twice as long, and few molecules have stereocentres.
-    atoms = [*map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms()))]
-    tags = [*map(Atom.GetChiralTag, atoms)]
-    if len(atoms) - tags.count(Chem.ChiralType.CHI_UNSPECIFIED) < 2:
+    centres = molecule.GetAtomsMatchingQuery(_IS_CENTRE)
+    if len(centres) < 2:
         return []
-    neighbours = {index: order for index, atom in enumerate(atoms) if (order := _ordered(atom))}
+    neighbours = {atom.GetIdx(): order for atom in centres if (order := _ordered(atom))}
     rings = molecule.GetRingInfo().AtomRings()
     relations = [one for ring in rings for one in _ring_relations(ring, neighbours)]
     return relations + _chain_relations(molecule, sorted(neighbours))

@@ -19,9 +19,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from nmrtk.errors import NmrtkError
+from nmrtk.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from nmrtk.checkpoint import LoadedModel
+    from nmrtk.recipe import Precision
     from nmrtk.rows import StructureRow
 
 LEAST_STRUCTURES = 1000
@@ -47,7 +49,11 @@ def usual_workers() -> int:
 
 
 def render_in_workers(
-    model: str | None, structures: Iterable[StructureRow], form: str, workers: int
+    model: str | None,
+    structures: Iterable[StructureRow],
+    form: str,
+    workers: int,
+    precision: Precision = "float32",
 ) -> Iterator[Rendered]:
     """Predict and render rows, in order, in bounded memory.
 
@@ -56,6 +62,7 @@ def render_in_workers(
         structures: read as the workers get on.
         form: name of a format of `nmrtk.prediction_formats`.
         workers: number of processes, at least 1.
+        precision: as `nmrtk.checkpoint.load_model` takes it.
 
     Raises:
         NmrtkError: the model cannot be loaded, or a process died.
@@ -67,7 +74,7 @@ def render_in_workers(
     )
     try:
         while batch := list(islice(rows, _BATCH_SIZE)):
-            waiting.append(pool.submit(_render_batch, model, batch, form))
+            waiting.append(pool.submit(_render_batch, model, precision, batch, form))
             if len(waiting) >= workers * _BATCHES_AHEAD:
                 yield from waiting.popleft().result()
         while waiting:
@@ -87,19 +94,22 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Before torch is imported: every core has its worker already.
     os.environ["OMP_NUM_THREADS"] = "1"
+    keep_freed_memory()
 
 
 @lru_cache(maxsize=1)
-def _loaded(model: str | None) -> LoadedModel:
+def _loaded(model: str | None, precision: Precision) -> LoadedModel:
     from nmrtk.checkpoint import default_model, load_model
 
-    return load_model(model or default_model())
+    return load_model(model or default_model(), precision)
 
 
-def _render_batch(model: str | None, batch: list[StructureRow], form: str) -> list[Rendered]:
+def _render_batch(
+    model: str | None, precision: Precision, batch: list[StructureRow], form: str
+) -> list[Rendered]:
     from nmrtk.prediction import predict_rows
     from nmrtk.prediction_formats import FORMATS
 
-    loaded = _loaded(model)
+    loaded = _loaded(model, precision)
     render = FORMATS[form].render
     return [(render(row), row.get("error", "")) for row in predict_rows(loaded, batch)]

@@ -21,6 +21,9 @@ DEFAULT_ENCODER = "dgl-gin"
 DEFAULT_CODEC = "binary-128"
 DEFAULT_BACKBONE = "irevnet-flat"
 
+Precision = Literal["float32", "bfloat16"]
+"""Of matrix products; weights and sums are float32 in both."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -113,7 +116,7 @@ class TrainingChoice(_Strict):
     patience: Annotated[int, Field(ge=1)] = 10
     feature_noise: Annotated[float, Field(ge=0)] = 0.3
     freeze_encoder: bool = False
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     seed: int = 0
     incomplete: Literal["skip", "lines", "all"] = "skip"
     other_spectra: bool = True

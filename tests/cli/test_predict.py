@@ -2,6 +2,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
@@ -9,10 +10,10 @@ from doubles import small_model
 
 from nmrtk.checkpoint import Calibration, LoadedModel
 from nmrtk.cli.main import cli
-from nmrtk.cli.predict import FORMAT_NAMES
+from nmrtk.cli.predict import FORMAT_NAMES, PRECISIONS
 from nmrtk.formula import VECTOR_WIDTH
 from nmrtk.prediction_formats import FORMATS
-from nmrtk.recipe import Recipe
+from nmrtk.recipe import Precision, Recipe
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def nmrtk(monkeypatch):
     loaded = LoadedModel(
         small_model(VECTOR_WIDTH).eval(), Recipe(), Calibration(), {}, Path("double")
     )
-    monkeypatch.setattr("nmrtk.checkpoint.load_model", lambda name: loaded)
+    monkeypatch.setattr("nmrtk.checkpoint.load_model", lambda name, precision: loaded)
 
     def run(*arguments, code=0, stdin=None):
         result = CliRunner().invoke(cli, [*map(str, arguments), "--model", "double"], input=stdin)
@@ -71,6 +72,7 @@ def test_formats_by_ending_and_by_name(nmrtk, tmp_path):
 
 def test_names_of_formats_are_those_that_exist():
     assert list(FORMAT_NAMES) == list(FORMATS)
+    assert get_args(Precision) == PRECISIONS
 
 
 def test_plot_beside_the_rows(nmrtk, tmp_path):
@@ -84,9 +86,9 @@ def test_plot_beside_the_rows(nmrtk, tmp_path):
 def test_long_files_go_to_workers_and_short_ones_do_not(nmrtk, tmp_path, monkeypatch):
     asked = []
 
-    def render(model, structures, form, workers):
+    def render(model, structures, form, workers, precision):
         rows = list(structures)
-        asked.append((model, len(rows), form, workers))
+        asked.append((model, len(rows), form, workers, precision))
         return iter([(f"{row.smiles}\n", "" if row.id != "2" else "line 2: no") for row in rows])
 
     monkeypatch.setattr("nmrtk.prediction_workers.render_in_workers", render)
@@ -94,15 +96,15 @@ def test_long_files_go_to_workers_and_short_ones_do_not(nmrtk, tmp_path, monkeyp
     monkeypatch.setattr("nmrtk.prediction_workers.usual_workers", lambda: 2)
     (tmp_path / "a.smi").write_text("C\nCC\nCCC\nCCCC\n")
     result = nmrtk("predict", "--input", tmp_path / "a.smi", "--format", "acs")
-    assert asked.pop() == ("double", 4, "acs", 2)
+    assert asked.pop() == ("double", 4, "acs", 2, "float32")
     assert result.stdout == "C\nCC\nCCC\nCCCC\n"
     assert "1 of 4 structures" in result.stderr
     (tmp_path / "a.smi").write_text("C\nCC\n")
     assert len(lines(nmrtk("predict", "--input", tmp_path / "a.smi").stdout)) == 2
     nmrtk("predict", "C", "CC", "CCC", "--workers", "0")
     assert not asked
-    nmrtk("predict", "C", "--workers", "5")
-    assert asked.pop() == ("double", 1, "jsonl", 5)
+    nmrtk("predict", "C", "--workers", "5", "--precision", "bfloat16")
+    assert asked.pop() == ("double", 1, "jsonl", 5, "bfloat16")
 
 
 def test_standard_input(nmrtk):

@@ -35,7 +35,7 @@ class Pool:
         self.closed = False
         Pool.last = self
 
-    def submit(self, work, model, batch, form):
+    def submit(self, work, model, precision, batch, form):
         self.pending += 1
         Pool.most = max(Pool.most, self.pending)
         future: Future = Future()

@@ -1,0 +1,59 @@
+"""Encoders with products in 16 bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nmrtk.checkpoint import Calibration, load_model, save_model
+from nmrtk.model import build_model
+from nmrtk.precision import ReducedLinear, reduce_products
+from nmrtk.recipe import make_recipe
+
+
+def test_wide_layers_multiply_in_16_bits_and_the_last_one_does_not():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Sequential(nn.Linear(32, 16), nn.ReLU()), nn.Linear(16, 1))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    values = torch.randn(50, 32)
+    exact = network[0](values)
+    reduce_products(network)
+    assert type(network[0][0]) is ReducedLinear
+    assert type(network[1]) is nn.Linear
+    reduced = network[0](values)
+    assert reduced.dtype == torch.float32
+    assert 1e-4 < (reduced - exact).abs().max() < 2e-2
+    after = network.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_layers_without_offset():
+    layer = nn.Linear(8, 4, bias=False)
+    values = torch.eye(8)
+    assert torch.allclose(ReducedLinear(layer)(values), layer(values), rtol=1e-2)
+
+
+def test_only_the_encoder_of_a_model_is_reduced(tmp_path, plugins):
+    pytest.importorskip("nmrtk_mpnn", reason="this encoder needs nothing but torch")
+    pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")
+    pytest.importorskip("nmrtk_irevnet", reason="the default backbone is in nmrtk-irevnet")
+    recipe = make_recipe(
+        {
+            "encoder": {"name": "mpnn", "hidden_dim": 8, "layers": 1},
+            "codec": {"name": "binary-128"},
+            "backbone": {"name": "irevnet-flat", "depth": 1, "hidden_dim": 8},
+        },
+        "test",
+    )
+    path = tmp_path / "model.safetensors"
+    save_model(path, build_model(recipe), recipe, Calibration(), {})
+
+    def reduced(part):
+        return [one for one in part.modules() if isinstance(one, ReducedLinear)]
+
+    exact, fast = load_model(path).model, load_model(path, "bfloat16").model
+    assert not reduced(exact)
+    assert reduced(fast.encoder)
+    assert not reduced(fast.backbone)
