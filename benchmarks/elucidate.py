@@ -27,7 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -39,6 +39,7 @@ from rdkit.Chem import rdFingerprintGenerator, rdRascalMCES
 from rdkit.DataStructs import TanimotoSimilarity
 
 from nmrtk.checkpoint import LoadedModel, load_model, recalibrate
+from nmrtk.coverage import Coverage
 from nmrtk.dataset import DataSet
 from nmrtk.elucidation import Elucidation, elucidate
 from nmrtk.errors import NmrtkError
@@ -257,7 +258,7 @@ def answer_row(loaded: LoadedModel, method: Method, task: Task, seconds: float) 
         row |= likeness(molecule, parse_smiles(names[0]))
     if task.method not in SCORED:
         return row
-    return row | stored_set(result, names, rank, len(set(lines.shifts)), loaded)
+    return row | stored_set(result, names, rank, loaded)
 
 
 def _share_of_formula(names: Iterable[str], formula: Formula | None) -> float | None:
@@ -285,36 +286,31 @@ def likeness(truth: Molecule, first: Molecule) -> Row:
     return row
 
 
-def stored_set(
-    result: Elucidation, names: Sequence[str], rank: int, line_count: int, loaded: LoadedModel
-) -> Row:
+def stored_set(result: Elucidation, names: Sequence[str], rank: int, loaded: LoadedModel) -> Row:
     """What a fit of the probabilities needs."""
     right = names[rank - 1] if rank else ""
     one = scored_set(
         result,
         lambda smiles: bool(right) and canonical_smiles(parse_smiles(smiles)) == right,
-        line_count,
         loaded.calibration.score,
     )
     return {
         "scores": [round(float(score), 3) for score in one.scores],
-        "lines": line_count,
-        "considered": one.considered,
-        "made_up": one.made_up,
+        "coverage": asdict(one.coverage),
     }
 
 
 def set_of(row: Row) -> ScoredSet:
     """The stored set of an answer."""
     scores = np.array(row.get("scores", []), np.float64)
-    return ScoredSet(
-        *(scores, row["rank"] - 1, row.get("lines", 0), row.get("considered", 1)),
-        made_up=row.get("made_up", False),
-    )
+    coverage = Coverage(**row["coverage"]) if "scores" in row else Coverage(0)
+    return ScoredSet(scores, row["rank"] - 1, coverage)
 
 
 def read_rows(path: Path) -> dict[tuple[str, str, str], Row]:
-    """Answers that are there already; a line that an interruption cut off is left out."""
+    """Answers that are there already; left out are a line that an interruption cut off, and answers
+    of versions that did not store all that a fit needs.
+    """
     rows = {}
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -322,7 +318,8 @@ def read_rows(path: Path) -> dict[tuple[str, str, str], Row]:
                 row = json.loads(line)
             except ValueError:
                 continue
-            rows[row["method"], row["setting"], row["id"]] = row
+            if "scores" not in row or "coverage" in row:
+                rows[row["method"], row["setting"], row["id"]] = row
     return rows
 
 

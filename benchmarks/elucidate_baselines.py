@@ -113,6 +113,4 @@ class NearestSpectra:
             if smiles not in known:
                 known.add(smiles)
                 candidates.append(Candidate(smiles, 0.0, gaps[row], "nearest spectrum"))
-        return Elucidation(
-            tuple(candidates[: query.top]), 1.0, time.monotonic() - start, (), len(likeness)
-        )
+        return Elucidation(tuple(candidates[: query.top]), 1.0, time.monotonic() - start, ())

@@ -47,7 +47,7 @@ def main() -> None:
     fitted = fit_posterior(sets, settings)
     stated, right = [], []
     for one in sets:
-        row = line_posterior(one.scores[None], one.line_count, one.considered, fitted)[0, :-1]
+        row = line_posterior(one.scores[None], one.coverage, fitted)[0, :-1]
         stated.append(float(row.max()))
         right.append(int(row.argmax()) == one.answer)
     found = measure_reliability(stated, np.array(right))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nmrtk.calibration import posterior
 from nmrtk.checkpoint import LoadedModel
+from nmrtk.coverage import Coverage
 from nmrtk.errors import MoleculeError, SpectrumError
 from nmrtk.formula import Formula
 from nmrtk.line_score import LineScore, Match, arrays, hydrogen_counts
@@ -63,6 +64,7 @@ class Answer:
     candidates: tuple[Candidate, ...]
     none_of_these: float
     notes: tuple[str, ...]
+    coverage: Coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +101,6 @@ class CandidatePool:
             unknown and no library says what to look among.
         others: lines of further nuclei.
         log_priors: tells how likely structures are, as `CandidateGenerator.log_priors` does.
-
-    Attributes:
-        made_up: whether structures were offered that are not known to exist.
     """
 
     loaded: LoadedModel
@@ -116,7 +115,8 @@ class CandidatePool:
     _scored: list[_Scored] = field(default_factory=list)
     _refused: list[str] = field(default_factory=list)
     _unfit: int = 0
-    made_up: bool = field(default=False, init=False)
+    _made_up: bool = False
+    _recurrences: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lines = LineScore(self.query.spectrum, self.settings)
@@ -126,16 +126,25 @@ class CandidatePool:
         """Fitted numbers of the score."""
         return self.loaded.calibration.score
 
-    def offer(self, molecule: Molecule, source: str, exists: bool = False) -> None:
+    def offer(
+        self,
+        molecule: Molecule,
+        source: str,
+        exists: bool = False,
+        recurrence: float | None = None,
+    ) -> None:
         """Take a candidate, if it is new and fits what is known.
 
         Args:
             molecule: the structure.
             source: who proposes it.
             exists: whether it is known to exist.
+            recurrence: share of the attempts of a search that came upon it.
         """
-        self.made_up |= not exists
+        self._made_up |= not exists
         key = canonical_smiles(molecule)
+        if recurrence is not None:
+            self._recurrences[key] = max(recurrence, self._recurrences.get(key, 0.0))
         if key in self._known:
             return
         self._known.add(key)
@@ -168,18 +177,33 @@ class CandidatePool:
         """
         self._score_pending()
         if not self._scored:
-            return Answer((), 1.0, tuple(self._notes()))
+            return Answer((), 1.0, tuple(self._notes()), self._coverage(considered))
         self._settle_structure_priors()
         self._settle_configurations()
         self._scored.sort(key=lambda item: (-item.score - item.prior, item.smiles))
-        probabilities = self._probabilities(considered)
+        coverage = self._coverage(considered)
+        probabilities = self._probabilities(coverage)
         candidates = [
             Candidate(item.smiles, float(probability), item.mae_ppm, item.source, None, item.match)
             for item, probability in zip(self._scored, probabilities[:-1], strict=True)
         ]
         shown = self._with_spectra(candidates[: self.query.top])
         return Answer(
-            (*shown, *candidates[self.query.top :]), float(probabilities[-1]), tuple(self._notes())
+            (*shown, *candidates[self.query.top :]),
+            float(probabilities[-1]),
+            tuple(self._notes()),
+            coverage,
+        )
+
+    def _coverage(self, considered: int) -> Coverage:
+        recurrence = 1.0
+        if self._scored and self._recurrences:
+            first = canonical_smiles(parse_smiles(self._scored[0].smiles))
+            # What no attempt came upon shows that they miss things.
+            recurrence = self._recurrences.get(first, min(self._recurrences.values()))
+        return Coverage(
+            *(len(self._lines.lines), max(considered, len(self._scored)), self._made_up),
+            recurrence,
         )
 
     def _settle_structure_priors(self) -> None:
@@ -230,7 +254,7 @@ class CandidatePool:
                 both = np.logaddexp(item.score / temperature, settled) - math.log(2)
                 item.score = float(temperature * both)
 
-    def _probabilities(self, considered: int) -> NDArray[np.float64]:
+    def _probabilities(self, coverage: Coverage) -> NDArray[np.float64]:
         """Of all that was scored and, last, of none of them."""
         scores = np.array([[item.score for item in self._scored]])
         found = len(self._scored)
@@ -241,14 +265,11 @@ class CandidatePool:
                     model.mean_code[None], self.target[None].to(model.device)
                 )
             # All that were considered share the prior weight; what was left out has no likelihood.
-            unseen = calibration.temperature * math.log(max(considered, found) / found)
+            unseen = calibration.temperature * math.log(coverage.considered / found)
             rows = posterior(scores, background.double().cpu().numpy() + unseen, calibration)
         else:
             priors = np.array([[item.prior for item in self._scored]])
-            rows = line_posterior(
-                *(scores, len(self._lines.lines), max(considered, found), self.settings),
-                *(priors, self.made_up),
-            )
+            rows = line_posterior(scores, coverage, self.settings, priors)
         probabilities: NDArray[np.float64] = rows[0]
         if self.formulas:
             # A compound of any other formula is none of these.
@@ -406,28 +427,22 @@ class CandidatePool:
 
 def line_posterior(
     scores: NDArray[np.float64],
-    line_count: int,
-    considered: int,
+    coverage: Coverage,
     settings: ScoreSettings,
     priors: NDArray[np.float64] | None = None,
-    made_up: bool = False,
 ) -> NDArray[np.float64]:
     """Probabilities (T, N + 1) of N candidates and, last, of none of them.
 
-    What was not found has the score that a compound with so many lines usually has, and a weight
-    that grows with the number of candidates: where many fit, many others would. Whether any of them
-    is right is told by the lines alone; which one, by lines and prior.
+    Whether any of them is right is told by the lines alone; which one, by lines and prior.
 
     Args:
         scores: (T, N) log-likelihoods of the lines; -inf for what is no candidate of a query.
-        line_count: number of distinct observed lines.
-        considered: number of structures that were compared with the lines.
+        coverage: what tells how much was not found.
         settings: fitted numbers.
         priors: (T, N) logarithms of what is known of the structures before any line, up to a
             constant of each row; None where it is the same for all.
-        made_up: whether structures were made up.
     """
-    none = none_logit(line_count, considered, settings, made_up)
+    none = coverage.none_logit(settings)
     fits = scores / settings.temperature
     if priors is not None:
         weighed = fits + priors / settings.temperature
@@ -441,20 +456,6 @@ def line_posterior(
     weights = np.exp(logits)
     probabilities: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
     return probabilities
-
-
-def none_logit(
-    line_count: int, considered: int, settings: ScoreSettings, made_up: bool = False
-) -> float:
-    """Logarithm of the weight of what was not found, beside those of candidates; see
-    `line_posterior`.
-    """
-    per_line, log_odds = settings.none_per_line, settings.none_log_odds
-    if made_up:
-        per_line += settings.none_made_up_per_line
-        log_odds += settings.none_made_up
-    growth = settings.none_per_candidate * math.log(max(considered, 1))
-    return per_line * line_count / settings.temperature + log_odds + growth
 
 
 def free_log_density(prediction: Prediction) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nmrtk.candidates import Candidate, CandidatePool, matched_mae
 from nmrtk.checkpoint import LoadedModel
+from nmrtk.coverage import Coverage
 from nmrtk.errors import UsageError
 from nmrtk.formula import Formula
 from nmrtk.formula_search import candidate_formulas
@@ -50,20 +51,17 @@ class Elucidation:
         none_of_these: probability that the compound is not among them.
         seconds: that it took.
         notes: what the user should know.
-        considered: number of structures that were compared with the spectrum at the least, those
-            of a library included that were left out as unlikely.
+        coverage: what tells how much was not found.
         formulas: the most probable ones with their probabilities, where the formula is unknown and
             no library says what to look among.
-        made_up: whether structures were proposed that are not known to exist.
     """
 
     candidates: tuple[Candidate, ...]
     none_of_these: float
     seconds: float
     notes: tuple[str, ...]
-    considered: int = 0
+    coverage: Coverage = field(default_factory=lambda: Coverage(0))
     formulas: Mapping[Formula, float] = field(default_factory=dict)
-    made_up: bool = False
 
 
 def elucidate(
@@ -129,7 +127,9 @@ def elucidate(
         try:
             for one in _parts(part, generator, tried):
                 for molecule in generator.generate(one, inversion):
-                    pool.offer(molecule, name, exists=not generator.invents)
+                    pool.offer(
+                        molecule, name, not generator.invents, generator.recurrence(molecule)
+                    )
                     if time.monotonic() >= one.deadline:
                         break
         except UsageError as error:
@@ -153,9 +153,8 @@ def elucidate(
         answer.none_of_these,
         time.monotonic() - start,
         tuple(notes),
-        max(0 if entries is None else len(entries), len(answer.candidates)),
+        answer.coverage,
         formulas if open_search else {},
-        pool.made_up,
     )
 
 

@@ -312,6 +312,15 @@ class CandidateGenerator(ABC):
         """
         return None
 
+    def recurrence(self, molecule: Molecule) -> float | None:
+        """Share of the attempts of a search that came upon a structure, above 0 to 1; None where
+        there are no attempts. One that all of them end at was hardly better anywhere else.
+
+        Args:
+            molecule: what `generate` has given last.
+        """
+        return None
+
 
 class Baseline(ABC):
     """A predictor to compare a model with. Context: `codec`."""

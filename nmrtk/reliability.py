@@ -13,6 +13,7 @@ from nmrtk.calibration import likelihood_matrix, posterior
 from nmrtk.candidates import line_posterior
 from nmrtk.checkpoint import LoadedModel
 from nmrtk.cohort import Cohort, Forward, Report
+from nmrtk.coverage import Coverage
 from nmrtk.line_score import LineScore, arrays, hydrogen_counts
 from nmrtk.molecule import canonical_smiles
 from nmrtk.scoring import RankScore, rank_of, score_ranks
@@ -274,7 +275,7 @@ class _LineSearch:
         )
         if left_out is not None:
             scores[0, left_out] = -np.inf
-        rows = line_posterior(scores, len(score.lines), self._count, self._settings)
+        rows = line_posterior(scores, Coverage(len(score.lines), self._count), self._settings)
         probabilities: Floats = rows[0, :-1]
         return probabilities
 

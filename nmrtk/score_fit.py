@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from nmrtk.candidates import line_posterior, none_logit
+from nmrtk.candidates import line_posterior
 from nmrtk.checkpoint import LoadedModel
+from nmrtk.coverage import Coverage
 from nmrtk.decoys import random_isomers
 from nmrtk.elucidation import Elucidation
 from nmrtk.errors import UsageError
@@ -42,18 +43,14 @@ class ScoredSet:
     Args:
         scores: (N,), log-likelihoods.
         answer: index of the right one, or -1 where it is not among them.
-        line_count: number of distinct observed lines.
-        considered: number of structures that were compared.
+        coverage: what tells how much was not found.
         priors: (N,), what is known of the structures before any line; None if nothing.
-        made_up: whether structures were made up.
     """
 
     scores: Floats
     answer: int
-    line_count: int
-    considered: int
+    coverage: Coverage
     priors: Floats | None = None
-    made_up: bool = False
 
     def without_answer(self) -> ScoredSet:
         """The same if the right one had not been found."""
@@ -65,33 +62,29 @@ class ScoredSet:
     def probabilities(self, settings: ScoreSettings) -> Floats:
         """Of the candidates and, last, of none of them, (N + 1,)."""
         priors = None if self.priors is None else self.priors[None]
-        rows = line_posterior(
-            *(self.scores[None], self.line_count, self.considered, settings, priors, self.made_up)
-        )
+        rows = line_posterior(self.scores[None], self.coverage, settings, priors)
         probabilities: Floats = rows[0]
         return probabilities
 
 
 def scored_set(
-    result: Elucidation, right: Callable[[str], bool], line_count: int, settings: ScoreSettings
+    result: Elucidation, right: Callable[[str], bool], settings: ScoreSettings
 ) -> ScoredSet:
     """The scores behind the probabilities of an answer, up to a constant.
 
     Args:
         result: of a query with a known answer.
         right: whether a SMILES is the right one.
-        line_count: number of distinct observed lines of the query.
         settings: those that the answer was made with.
     """
     candidates = result.candidates
-    considered = max(result.considered, len(candidates), 1)
-    none = none_logit(line_count, considered, settings, result.made_up)
+    none = result.coverage.none_logit(settings)
     stated = np.array([one.probability for one in candidates], np.float64)
     odds = np.log(np.maximum(stated, _TINY)) - np.log(max(result.none_of_these, _TINY))
     found = [index for index, one in enumerate(candidates) if right(one.smiles)]
     scores = settings.temperature * (odds + none)
     answer = found[0] if found else -1
-    return ScoredSet(scores, answer, line_count, considered, made_up=result.made_up)
+    return ScoredSet(scores, answer, result.coverage)
 
 
 def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSettings:
@@ -106,7 +99,7 @@ def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSe
     """
     if not sets:
         raise UsageError("there is no set of candidates to fit probabilities to")
-    considered = np.log([max(one.considered, 1) for one in sets])
+    considered = np.log([max(one.coverage.considered, 1) for one in sets])
     varied = float(np.std(considered)) > 1.0
 
     def settings_of(parameters: Floats) -> ScoreSettings:
@@ -131,7 +124,8 @@ def fit_posterior(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSe
 
 
 def fit_made_up(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSettings:
-    """Fit how much searches miss, so that the right answers are most probable.
+    """Fit how much searches miss, so that what is stated is true: that the first candidate is
+    right, and that the right one is among those found.
 
     Searches seldom miss small compounds, and so hardly tell how a miss looks. But a formula or a
     letter may be wrong: each search counts a little as if the right answer had not been found.
@@ -144,21 +138,30 @@ def fit_made_up(sets: Sequence[ScoredSet], settings: ScoreSettings) -> ScoreSett
     Raises:
         UsageError: structures were made up for none of the sets.
     """
-    sets = [one for one in sets if one.made_up]
+    sets = [one for one in sets if one.coverage.made_up]
     if not sets:
         raise UsageError("there is no search of structures to fit probabilities to")
     missed = [one.without_answer() for one in sets]
 
     def settings_of(parameters: Floats) -> ScoreSettings:
-        made_up, per_line = parameters.tolist()
-        return replace(settings, none_made_up=made_up, none_made_up_per_line=per_line)
+        made_up, per_line, recurrence = parameters.tolist()
+        return replace(
+            settings,
+            none_made_up=made_up,
+            none_made_up_per_line=per_line,
+            none_recurrence=recurrence,
+        )
 
     def loss(parameters: Floats, least: float) -> float:
         trial = settings_of(parameters)
-        return _surprise(sets, trial, least) + _ABSENT * _surprise(missed, trial, least)
+        # Where no set tells of attempts, nothing else holds the last parameter.
+        hold = _HOLD * float(parameters[2]) ** 2
+        return _untruth(sets, trial, least) + _ABSENT * _surprise(missed, trial, least) + hold
 
-    start = np.array([settings.none_made_up, settings.none_made_up_per_line])
-    return settings_of(_lowest(loss, start, np.array([-1.0, 0.1])))
+    start = np.array(
+        [settings.none_made_up, settings.none_made_up_per_line, settings.none_recurrence]
+    )
+    return settings_of(_lowest(loss, start, np.array([-1.0, 0.1, 0.5])))
 
 
 def _lowest(loss: Callable[[Floats, float], float], start: Floats, first_steps: Floats) -> Floats:
@@ -176,6 +179,19 @@ def _surprise(sets: Sequence[ScoredSet], settings: ScoreSettings, least: float) 
     """Mean negative logarithm of the probabilities of right answers, or of `least` if larger."""
     stated = [one.probabilities(settings)[one.answer] for one in sets]
     return -float(np.log(np.maximum(stated, least)).mean())
+
+
+def _untruth(sets: Sequence[ScoredSet], settings: ScoreSettings, least: float) -> float:
+    """Mean negative logarithm of the probabilities of what turned out, or of `least` if larger:
+    whether the first candidate is right, and whether any is.
+    """
+    stated = []
+    for one in sets:
+        *candidates, none = one.probabilities(settings).tolist()
+        first = max(candidates, default=0.0)
+        is_right = one.answer >= 0 and candidates[one.answer] == first
+        stated += [first if is_right else 1 - first, 1 - none if one.answer >= 0 else none]
+    return -float(np.log(np.maximum(stated, least)).sum()) / len(sets)
 
 
 def isomer_sets(
@@ -219,7 +235,7 @@ def isomer_sets(
         values = score.score_arrays(
             *arrays(prediction.lines), hydrogen_counts(loaded.model.nucleus, molecules)
         )
-        one = ScoredSet(values, 0, len(score.lines), len(values))
+        one = ScoredSet(values, 0, Coverage(len(score.lines), len(values)))
         sets.append(one.without_answer() if rng.random() < 0.5 else one)
         on_progress(len(sets))
     return sets

@@ -32,6 +32,8 @@ class ScoreSettings:
         none_made_up: added to that where structures were made up: a search seldom misses a small
             compound.
         none_made_up_per_line: added to `none_per_line` there: it often misses a large one.
+        none_recurrence: how that weight grows where few attempts of a search come upon the first
+            candidate, with the negative logarithm of their share.
         none_per_candidate: how the weight of what was not found grows with the logarithm of the
             number of candidates.
     """
@@ -54,4 +56,5 @@ class ScoreSettings:
     none_log_odds: float = -1.63
     none_made_up: float = 0.0
     none_made_up_per_line: float = 0.0
+    none_recurrence: float = 0.0
     none_per_candidate: float = 0.25

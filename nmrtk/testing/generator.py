@@ -49,11 +49,15 @@ def check_candidate_generator(
     report.options(type(generator), 0)
     chosen = query or plain_query()
     runs: list[list[Molecule]] = []
+    shares: list[float | None] = []
     for _ in range(2):
         timed = replace(chosen, deadline=time.monotonic() + _SECONDS)
         try:
             found = generator.generate(timed, make_inversion())
-            runs.append(list(islice(found, _LOOKED_AT)))
+            runs.append([])
+            for molecule in islice(found, _LOOKED_AT):
+                runs[-1].append(molecule)
+                shares.append(generator.recurrence(molecule))
         except UsageError as error:
             report.require(
                 "serves the query given", query is None, f"UsageError: {error}", "it does"
@@ -62,6 +66,12 @@ def check_candidate_generator(
             break
     else:
         _check_candidates(report, *runs)
+        report.require(
+            "recurrence",
+            all(share is None or 0 < share <= 1 for share in shares),
+            shares[:5],
+            "recurrence is a share above 0 to 1, or None where there are no attempts",
+        )
     _check_deadline(report, generator, chosen, make_inversion)
     _check_bare_query(report, generator, chosen, make_inversion)
     _check_log_priors(report, generator, make_inversion)

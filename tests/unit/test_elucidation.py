@@ -3,6 +3,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -202,13 +203,41 @@ def test_a_search_misses_less_than_a_library(loaded):
         calibration = Calibration(score=ScoreSettings(none_made_up=-2.0))
         named = {str(place): one for place, one in enumerate(generators)}
         result = elucidate(replace(loaded, calibration=calibration), Query("a", ETHANOL), named)
-        return result.made_up, math.log(result.none_of_these / result.candidates[0].probability)
+        return result.coverage.made_up, math.log(
+            result.none_of_these / result.candidates[0].probability
+        )
 
     (known, looked_up), (made_up, searched) = odds(Library("CCO")), odds(Listed("CCO"))
     assert (known, made_up) == (False, True)
     assert searched - looked_up == pytest.approx(-2.0, abs=1e-4)
     # A search that finds nothing but what the library holds was a search too.
     assert odds(Library("CCO"), Listed("CCO")) == (True, pytest.approx(searched))
+
+
+def test_what_few_attempts_came_upon_leaves_more_for_none(loaded):
+    class Trying(Listed):
+        shares: ClassVar = {"CCO": 0.25, "COC": 0.5}
+
+        def recurrence(self, molecule):
+            return self.shares.get(Chem.MolToSmiles(molecule))
+
+    def odds(*generators):
+        calibration = Calibration(score=ScoreSettings(none_recurrence=2.0))
+        named = {str(place): one for place, one in enumerate(generators)}
+        result = elucidate(replace(loaded, calibration=calibration), Query("a", ETHANOL), named)
+        first = result.candidates[0]
+        return result.coverage.recurrence, math.log(result.none_of_these / first.probability)
+
+    (one, plain), (share, tried) = odds(Listed("CCO")), odds(Trying("CCO"))
+    assert (one, share) == (1.0, 0.25)
+    assert tried - plain == pytest.approx(2 * math.log(4), abs=1e-4)
+    # Whoever proposed it first.
+    assert odds(Listed("CCO"), Trying("CCO")) == (share, pytest.approx(tried))
+    first = elucidate(loaded, Query("a", ETHANOL), {"x": Listed("CCO", "COC")}).candidates[0].smiles
+    other = {"CCO": "COC", "COC": "CCO"}[first]
+    # A better one that no attempt came upon.
+    assert odds(Listed(first), Trying(other))[0] == Trying.shares[other]
+    assert odds(Listed("CCO"), Trying())[0] == 1.0
 
 
 def test_without_lines_scores_are_those_of_the_code(lineless):

@@ -73,6 +73,7 @@ class RefineGenerator(CandidateGenerator):
         self.candidates = candidates
         self._loaded: tuple[ReversibleModel, EnvironmentTables] | None = None
         self._table: Table | None = None
+        self._recurrence: float | None = None
         # Here and not with the first query, whose seconds it would cost.
         compile_all()
 
@@ -116,12 +117,18 @@ class RefineGenerator(CandidateGenerator):
             query.deadline - reserve,
         )
         search.run()
-        fitting = (molecule for molecule in search.candidates() if query.allows(molecule))
+        fitting = (found for found in search.candidates() if query.allows(found[0]))
         count = self.candidates
         if search.judge_s and query.deadline < math.inf:
             left = max(query.deadline - time.monotonic(), 0.0)
             count = min(count, max(int(left / (_TAKING * search.judge_s)), _FEWEST))
-        yield from islice(fitting, count)
+        for molecule, share in islice(fitting, count):
+            self._recurrence = share
+            yield molecule
+
+    def recurrence(self, molecule: Molecule) -> float | None:
+        """Share of the chains that came upon the structure that was given last."""
+        return self._recurrence
 
     def log_priors(
         self, molecules: Sequence[Molecule], inversion: Inversion

@@ -108,6 +108,7 @@ class Search:
         states: all that were found, by structure code.
         moves: that were tried so far.
         rounds: that were finished.
+        chains: that were finished.
         judge_s: seconds that the network takes for a structure; 0 before it was asked.
     """
 
@@ -124,6 +125,7 @@ class Search:
         self.states: dict[int, State] = {}
         self.moves = 0
         self.rounds = 0
+        self.chains = 0
         self.judge_s = 0.0
         self._plan = plan
         self._deadline = deadline
@@ -148,6 +150,7 @@ class Search:
                 for chain, kept in zip(chains, pool.map(self._run_chain, chains), strict=True):
                     if kept is not None:
                         self._collect(chain.problem, kept)
+                        self.chains += 1
                 self.judge(self._plan.judged)
                 self.rounds += 1
                 idle = 0 if len(self.states) > before else idle + 1
@@ -178,8 +181,10 @@ class Search:
         judged = [state for state in self.states.values() if state.molecule is not None]
         return sorted(judged, key=lambda state: (state.score, state.energy))
 
-    def candidates(self) -> Iterator[Molecule]:
-        """Molecules, best first, each constitution once."""
+    def candidates(self) -> Iterator[tuple[Molecule, float]]:
+        """Molecules, best first, each constitution once, and the share of the chains that came
+        upon each.
+        """
         known = set()
         for state in self.best():
             if state.molecule is None:
@@ -188,7 +193,7 @@ class Search:
             name = canonical_smiles(state.molecule)
             if name not in known:
                 known.add(name)
-                yield state.molecule
+                yield state.molecule, state.visits / self.chains
 
     def _next_chains(self) -> list[_Chain]:
         count = self._plan.chains
@@ -267,13 +272,17 @@ class Search:
             key = int(kept.codes[row])
             energy = problem.cost + float(kept.energies[row])
             known = self.states.get(key)
-            # A structure may solve two problems: letter by letter, and where some are wrong.
-            if known is not None and (known.problem == number or known.energy <= energy):
-                continue
+            visits = 1
+            if known is not None:
+                known.visits += 1
+                visits = known.visits
+                # A structure may solve two problems: letter by letter, and where some are wrong.
+                if known.problem == number or known.energy <= energy:
+                    continue
             isomer = Isomer(
                 problem.kinds, kept.hydrogens[row].copy(), square(kept.bonds[row], count)
             )
-            self.states[key] = State(number, isomer, energy)
+            self.states[key] = State(number, isomer, energy, visits=visits)
 
     def _learn(self) -> None:
         """Enter what the model said of the largest environments into the table of this search."""

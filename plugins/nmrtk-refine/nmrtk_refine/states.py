@@ -46,6 +46,7 @@ class State:
         energy: by the tables.
         score: energy with the lines that the network predicts; None as long as it was not asked.
         molecule: None as long as the network was not asked, or where RDKit finds fault.
+        visits: number of chains that came upon it.
     """
 
     problem: int
@@ -53,6 +54,7 @@ class State:
     energy: float
     score: float | None = None
     molecule: Molecule | None = None
+    visits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

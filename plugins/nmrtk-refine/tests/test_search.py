@@ -28,7 +28,7 @@ def found_by(tables, formula, spectrum, plan, seed=0):
 
 
 def smiles_of(search):
-    return [canonical_smiles(molecule) for molecule in search.candidates()]
+    return [canonical_smiles(molecule) for molecule, _ in search.candidates()]
 
 
 def all_isomers(smiles):
@@ -129,6 +129,18 @@ def test_every_candidate_has_the_formula_and_appears_once(tables):
     assert len(set(names)) == len(names) > 10
     formulas = {str(Formula.of_molecule(parse_smiles(name))) for name in names}
     assert formulas == {"C6H5NO2"}
+
+
+def test_shares_of_the_chains_that_came_upon_a_structure(tables):
+    lines = lines_of("CC(C)=O")
+    small = found_by(tables, "C3H6O", lines, Plan(moves=40_000, judged=2000, rounds=3))
+    shares = {canonical_smiles(molecule): share for molecule, share in small.candidates()}
+    # Chains with unusual kinds of atoms pass other isomers; all others pass all there are.
+    assert 0.5 < shares["CC(C)=O"] <= 1
+    large = found_by(tables, "C9H10O3", lines, Plan(moves=2_000, judged=100, rounds=3))
+    shares = [share for _, share in large.candidates()]
+    assert 1 / large.chains in shares
+    assert all(0 < share <= 1 for share in shares)
 
 
 def test_a_seed_gives_the_same_again(tables):

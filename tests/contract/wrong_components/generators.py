@@ -69,6 +69,11 @@ class PriorsByOrder(DrawGenerator):
         return np.array([float(one.GetAtomWithIdx(0).GetAtomicNum()) for one in molecules])
 
 
+class CountsAttempts(DrawGenerator):
+    def recurrence(self, molecule: Molecule) -> float:
+        return 4.0
+
+
 WRONG_GENERATORS = {
     SearchesForever: "deadline",
     FindsNothing: "finds candidates",
@@ -79,4 +84,5 @@ WRONG_GENERATORS = {
     OptionBare: "constructor",
     OnePriorForAll: "shape of the priors",
     PriorsByOrder: "priors of structures",
+    CountsAttempts: "recurrence",
 }
