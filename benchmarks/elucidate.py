@@ -106,7 +106,9 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=["val", "test"])
     parser.add_argument("--settings", default="abcd", help="letters of those to search")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
-    parser.add_argument("--molecules", type=int, help="of each setting and size, at the most")
+    parser.add_argument(
+        "--molecules", type=int, help="of each setting and size; of test, at most 40"
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="for each molecule")
     parser.add_argument("--library", type=Path, help="for setting r")
     parser.add_argument("--generator", default="refine")
@@ -201,7 +203,7 @@ def choose_tasks(choices: argparse.Namespace, method: str) -> Iterator[Task]:
             continue
         for size in SETTINGS[setting]:
             if size in choices.sizes:
-                most = min(choices.molecules or MOLECULES[setting], MOLECULES[setting])
+                most = choices.molecules or MOLECULES[setting]
                 for example in chosen[size][:most]:
                     yield Task(method, setting, size, example)
 
@@ -210,9 +212,8 @@ def choose_molecules(examples: Sequence[Example]) -> dict[str, list[Example]]:
     """Molecules of one part without isotopes and radicals, at random, for each size."""
     order = np.random.default_rng(_SHUFFLE).permutation(len(examples))
     usable = [examples[i] for i in order.tolist() if _is_usual(examples[i].molecule)]
-    most = max(MOLECULES.values())
     return {
-        size: [one for one in usable if low <= one.molecule.GetNumAtoms() <= high][:most]
+        size: [one for one in usable if low <= one.molecule.GetNumAtoms() <= high]
         for size, (low, high) in SIZES.items()
     }
 

@@ -20,7 +20,7 @@ class ReducedLinear(nn.Linear):
         """(N, inputs) -> (N, outputs), float32."""
         # Each new number of rows costs the making of a program for it, and memory.
         count = len(input)
-        values = input.new_zeros(count + -count % _ROWS, self.in_features, dtype=torch.bfloat16)
+        values = input.new_empty(count + -count % _ROWS, self.in_features, dtype=torch.bfloat16)
         values[:count] = input
         products = functional.linear(values, self.weight.bfloat16())[:count].float()
         return products if self.bias is None else products + self.bias
