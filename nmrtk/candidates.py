@@ -87,6 +87,7 @@ class _Scored:
     mae_ppm: float
     letters_agree: bool
     match: Match | None
+    exists: bool
 
 
 @dataclass(slots=True)
@@ -198,9 +199,11 @@ class CandidatePool:
     def _coverage(self, considered: int) -> Coverage:
         recurrence = 1.0
         if self._scored and self._recurrences:
-            first = canonical_smiles(parse_smiles(self._scored[0].smiles))
-            # What no attempt came upon shows that they miss things.
-            recurrence = self._recurrences.get(first, min(self._recurrences.values()))
+            first = self._scored[0]
+            # What no attempt came upon shows that they miss things, unless it was looked up.
+            missed = 1.0 if first.exists else min(self._recurrences.values())
+            key = canonical_smiles(parse_smiles(first.smiles))
+            recurrence = self._recurrences.get(key, missed)
         return Coverage(
             *(len(self._lines.lines), max(considered, len(self._scored)), self._made_up),
             recurrence,
@@ -358,6 +361,7 @@ class CandidatePool:
                     mae,
                     letters_agree(observed, model.nucleus.multiplicities(one.molecule)),
                     match,
+                    one.exists,
                 )
             )
 

@@ -30,7 +30,8 @@ LARGEST = 36
 _SURPRISE = 1e-3  # least probability, so that a few misses do not make all the others unsure
 _FIRST_STEP = 0.5  # of each parameter: a start at 0 says nothing of how far to look
 _HOLD = 1e-3  # on parameters, where the sets say nothing of them
-_ABSENT = 0.02  # weight of a search as if the right answer had not been found
+_ABSENT = 0.01  # weight of a search as if the right answer had not been found
+_FOUND = 0.25  # weight of whether any is right beside whether the first is; entry 25 of the log
 _TINY = 1e-300
 
 Floats = NDArray[np.float64]
@@ -183,15 +184,15 @@ def _surprise(sets: Sequence[ScoredSet], settings: ScoreSettings, least: float) 
 
 def _untruth(sets: Sequence[ScoredSet], settings: ScoreSettings, least: float) -> float:
     """Mean negative logarithm of the probabilities of what turned out, or of `least` if larger:
-    whether the first candidate is right, and whether any is.
+    whether the first candidate is right, and, with less weight, whether any is.
     """
     stated = []
     for one in sets:
         *candidates, none = one.probabilities(settings).tolist()
         first = max(candidates, default=0.0)
         is_right = one.answer >= 0 and candidates[one.answer] == first
-        stated += [first if is_right else 1 - first, 1 - none if one.answer >= 0 else none]
-    return -float(np.log(np.maximum(stated, least)).sum()) / len(sets)
+        stated.append((first if is_right else 1 - first, 1 - none if one.answer >= 0 else none))
+    return -float((np.log(np.maximum(stated, least)) @ [1.0, _FOUND]).mean())
 
 
 def isomer_sets(

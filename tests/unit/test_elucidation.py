@@ -215,6 +215,9 @@ def test_a_search_misses_less_than_a_library(loaded):
 
 
 def test_what_few_attempts_came_upon_leaves_more_for_none(loaded):
+    class Library(Listed):
+        invents = False
+
     class Trying(Listed):
         shares: ClassVar = {"CCO": 0.25, "COC": 0.5}
 
@@ -237,6 +240,7 @@ def test_what_few_attempts_came_upon_leaves_more_for_none(loaded):
     other = {"CCO": "COC", "COC": "CCO"}[first]
     # A better one that no attempt came upon.
     assert odds(Listed(first), Trying(other))[0] == Trying.shares[other]
+    assert odds(Library(first), Trying(other))[0] == 1.0
     assert odds(Listed("CCO"), Trying())[0] == 1.0
 
 
