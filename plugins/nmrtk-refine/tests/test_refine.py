@@ -76,6 +76,16 @@ def test_isomers_of_the_formula_are_found(loaded):
     assert "CC(C)=O" in found
 
 
+def test_it_tells_how_many_of_its_chains_came_upon_each(loaded):
+    tables_of(loaded).save(loaded.path.parent / TABLES_FILE)
+    generator = RefineGenerator(rounds=3)
+    query = Query("a", ACETONE, C3H6O, deadline=time.monotonic() + 20)
+    found = generator.generate(query, inversion_of(loaded.model))
+    shares = [generator.recurrence(molecule) for molecule in found]
+    assert all(0 < share <= 1 for share in shares)
+    assert max(shares) > 0.5
+
+
 def test_what_the_compound_contains_and_lacks_is_kept_to(loaded):
     tables_of(loaded).save(loaded.path.parent / TABLES_FILE)
     query = Query("a", ACETONE, C3H6O, deadline=time.monotonic() + 20)
