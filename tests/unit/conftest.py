@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from nmrtk.checkpoint import Calibration, save_model
+from nmrtk.model import build_model
 from nmrtk.plugins import KINDS, ONLY_VARIABLE, components, registry
+from nmrtk.recipe import make_recipe
 
 NOT_CORE = re.compile(r"(nmrtk_\w+|dgl|torch_geometric|numba)(\.|$)")
 
@@ -42,3 +46,22 @@ def alone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     registry.cache_clear()
     yield
     registry.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory, plugins: None) -> Path:
+    """A model that nobody trained, of the smallest parts that are installed."""
+    pytest.importorskip("nmrtk_mpnn", reason="this encoder needs nothing but torch")
+    pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")
+    pytest.importorskip("nmrtk_irevnet", reason="the default backbone is in nmrtk-irevnet")
+    recipe = make_recipe(
+        {
+            "encoder": {"name": "mpnn", "hidden_dim": 8, "layers": 1},
+            "codec": {"name": "binary-128"},
+            "backbone": {"name": "irevnet-flat", "depth": 1, "hidden_dim": 8},
+        },
+        "test",
+    )
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    save_model(path, build_model(recipe), recipe, Calibration(), {})
+    return path

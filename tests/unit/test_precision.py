@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
-from nmrtk.checkpoint import Calibration, load_model, save_model
-from nmrtk.model import build_model
+from nmrtk.checkpoint import load_model
 from nmrtk.precision import ReducedLinear, reduce_products
-from nmrtk.recipe import make_recipe
 
 
 def test_wide_layers_multiply_in_16_bits_and_the_last_one_does_not():
@@ -35,25 +32,11 @@ def test_layers_without_offset():
     assert torch.allclose(ReducedLinear(layer)(values), layer(values), rtol=1e-2)
 
 
-def test_only_the_encoder_of_a_model_is_reduced(tmp_path, plugins):
-    pytest.importorskip("nmrtk_mpnn", reason="this encoder needs nothing but torch")
-    pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")
-    pytest.importorskip("nmrtk_irevnet", reason="the default backbone is in nmrtk-irevnet")
-    recipe = make_recipe(
-        {
-            "encoder": {"name": "mpnn", "hidden_dim": 8, "layers": 1},
-            "codec": {"name": "binary-128"},
-            "backbone": {"name": "irevnet-flat", "depth": 1, "hidden_dim": 8},
-        },
-        "test",
-    )
-    path = tmp_path / "model.safetensors"
-    save_model(path, build_model(recipe), recipe, Calibration(), {})
-
+def test_only_the_encoder_of_a_model_is_reduced(model_file):
     def reduced(part):
         return [one for one in part.modules() if isinstance(one, ReducedLinear)]
 
-    exact, fast = load_model(path).model, load_model(path, "bfloat16").model
+    exact, fast = load_model(model_file).model, load_model(model_file, "bfloat16").model
     assert not reduced(exact)
     assert reduced(fast.encoder)
     assert not reduced(fast.backbone)

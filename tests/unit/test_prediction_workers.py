@@ -9,12 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from nmrtk import prediction_workers
-from nmrtk.checkpoint import Calibration, save_model
 from nmrtk.errors import NmrtkError
-from nmrtk.model import build_model
 from nmrtk.prediction_formats import FORMATS
 from nmrtk.prediction_workers import render_in_workers, usual_workers
-from nmrtk.recipe import make_recipe
 from nmrtk.rows import StructureRow
 
 BATCH = 4
@@ -96,25 +93,6 @@ def test_a_process_that_died_is_told(pool, monkeypatch):
 
 def test_usual_workers_are_within_bounds():
     assert 1 <= usual_workers() <= prediction_workers.MOST_WORKERS
-
-
-@pytest.fixture(scope="module")
-def model_file(tmp_path_factory, plugins):
-    """A model that nobody trained, of the smallest parts that are installed."""
-    pytest.importorskip("nmrtk_mpnn", reason="this encoder needs nothing but torch")
-    pytest.importorskip("nmrtk_binned", reason="the default codec is in nmrtk-binned")
-    pytest.importorskip("nmrtk_irevnet", reason="the default backbone is in nmrtk-irevnet")
-    recipe = make_recipe(
-        {
-            "encoder": {"name": "mpnn", "hidden_dim": 8, "layers": 1},
-            "codec": {"name": "binary-128"},
-            "backbone": {"name": "irevnet-flat", "depth": 1, "hidden_dim": 8},
-        },
-        "test",
-    )
-    path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_model(path, build_model(recipe), recipe, Calibration(), {})
-    return path
 
 
 def test_real_processes_give_what_one_gives(model_file, monkeypatch, tmp_path):
