@@ -127,9 +127,7 @@ def elucidate(
         try:
             for one in _parts(part, generator, tried):
                 for molecule in generator.generate(one, inversion):
-                    pool.offer(
-                        molecule, name, not generator.invents, generator.recurrence(molecule)
-                    )
+                    pool.offer(molecule, name, not generator.invents, generator.recurrence())
                     if time.monotonic() >= one.deadline:
                         break
         except UsageError as error:

@@ -312,12 +312,9 @@ class CandidateGenerator(ABC):
         """
         return None
 
-    def recurrence(self, molecule: Molecule) -> float | None:
-        """Share of the attempts of a search that came upon a structure, above 0 to 1; None where
-        there are no attempts. One that all of them end at was hardly better anywhere else.
-
-        Args:
-            molecule: what `generate` has given last.
+    def recurrence(self) -> float | None:
+        """Share of the attempts of a search that came upon what `generate` has given last, above 0
+        to 1; None where there are no attempts. The more of them, the less was missed.
         """
         return None
 

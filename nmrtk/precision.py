@@ -17,12 +17,15 @@ class ReducedLinear(nn.Linear):
         self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, inputs) -> (N, outputs), float32."""
-        # Each new number of rows costs the making of a program for it, and memory.
-        count = len(input)
-        values = input.new_empty(count + -count % _ROWS, self.in_features, dtype=torch.bfloat16)
-        values[:count] = input
+        """(..., inputs) -> (..., outputs), float32."""
+        rows = input.reshape(-1, self.in_features)
+        count = len(rows)
+        # Each new number of rows costs the making of a program for it, and memory; what stands in
+        # those that are added does not matter.
+        values = rows.new_empty(count + -count % _ROWS, self.in_features, dtype=torch.bfloat16)
+        values[:count] = rows
         products = functional.linear(values, self.weight.bfloat16())[:count].float()
+        products = products.reshape(*input.shape[:-1], self.out_features)
         return products if self.bias is None else products + self.bias
 
 

@@ -57,7 +57,7 @@ def check_candidate_generator(
             runs.append([])
             for molecule in islice(found, _LOOKED_AT):
                 runs[-1].append(molecule)
-                shares.append(generator.recurrence(molecule))
+                shares.append(generator.recurrence())
         except UsageError as error:
             report.require(
                 "serves the query given", query is None, f"UsageError: {error}", "it does"

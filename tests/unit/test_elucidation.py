@@ -221,8 +221,13 @@ def test_what_few_attempts_came_upon_leaves_more_for_none(loaded):
     class Trying(Listed):
         shares: ClassVar = {"CCO": 0.25, "COC": 0.5}
 
-        def recurrence(self, molecule):
-            return self.shares.get(Chem.MolToSmiles(molecule))
+        def generate(self, query, inversion):
+            for molecule in super().generate(query, inversion):
+                self.last = Chem.MolToSmiles(molecule)
+                yield molecule
+
+        def recurrence(self):
+            return self.shares.get(self.last)
 
     def odds(*generators):
         calibration = Calibration(score=ScoreSettings(none_recurrence=2.0))

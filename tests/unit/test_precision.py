@@ -26,10 +26,13 @@ def test_wide_layers_multiply_in_16_bits_and_the_last_one_does_not():
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
-def test_layers_without_offset():
+def test_layers_without_offset_and_values_of_any_shape():
     layer = nn.Linear(8, 4, bias=False)
     values = torch.eye(8)
-    assert torch.allclose(ReducedLinear(layer)(values), layer(values), rtol=1e-2)
+    for shaped in (values, values.reshape(2, 4, 8), values[:0], values[0]):
+        exact, reduced = layer(shaped), ReducedLinear(layer)(shaped)
+        assert reduced.shape == exact.shape
+        assert torch.allclose(reduced, exact, rtol=1e-2)
 
 
 def test_only_the_encoder_of_a_model_is_reduced(model_file):

@@ -126,7 +126,7 @@ class RefineGenerator(CandidateGenerator):
             self._recurrence = share
             yield molecule
 
-    def recurrence(self, molecule: Molecule) -> float | None:
+    def recurrence(self) -> float | None:
         """Share of the chains that came upon the structure that was given last."""
         return self._recurrence
 

@@ -70,7 +70,7 @@ class PriorsByOrder(DrawGenerator):
 
 
 class CountsAttempts(DrawGenerator):
-    def recurrence(self, molecule: Molecule) -> float:
+    def recurrence(self) -> float:
         return 4.0
 
 
