@@ -217,9 +217,12 @@ def _examples(loaded: LoadedModel, plan: Plan) -> list[Example]:
 
 
 def _others(loaded: LoadedModel, plan: Plan, count: int) -> list[str]:
-    """SMILES of so many molecules of train at random, for the time alone."""
+    """SMILES of so many molecules of train at random, for the time alone.
+
+    They have complete spectra, as those of the split do: others are larger by some atoms.
+    """
     with DataSet(plan.data) as data:
-        train = data.examples(loaded.recipe.split, "train", complete_only=False)
+        train = data.examples(loaded.recipe.split, "train", complete_only=True)
     order = np.random.default_rng(plan.seed).permutation(len(train))[: max(count, 0)]
     return [Chem.MolToSmiles(train[index].molecule) for index in order]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -127,8 +128,8 @@ class Formula:
         """
         counts = dict(self.counts)
         named = [counts.pop(symbol, 0) for symbol in DEFAULT_ELEMENTS]
-        values = np.sqrt(np.array([*named, sum(counts.values())], dtype=np.float32))
-        return np.append(values, np.float32(self.charge)).astype(np.float32)
+        roots = map(math.sqrt, [*named, sum(counts.values())])
+        return np.array([*roots, self.charge], dtype=np.float32)
 
 
 def _hill_key(counts: Mapping[str, int]) -> Callable[[tuple[str, int]], str]:

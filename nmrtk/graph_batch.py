@@ -93,32 +93,56 @@ class GraphBatch:
         return GraphBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
-def prepare_molecule(molecule: Molecule, nucleus: Nucleus) -> PreparedMolecule:
-    """Everything that the encoders need of a molecule.
+def prepare_molecules(molecules: Sequence[Molecule], nucleus: Nucleus) -> list[PreparedMolecule]:
+    """Everything that the encoders need of each molecule.
 
     Raises:
-        MoleculeError: it has no atoms.
+        MoleculeError: one has no atoms.
     """
-    if molecule.GetNumAtoms() == 0:
+    atom_counts = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
+    if not atom_counts.all():
         raise MoleculeError("the molecule has no atoms: a graph needs at least one")
-    graph = molecular_graph(molecule)
-    sites = np.array(nucleus.sites(molecule), dtype=np.int32)
-    environments, counts = environment_counts(molecule)
-    sources, targets, edges = graph.sources, graph.targets, graph.bond_kinds
-    if relations := configuration_relations(molecule):
-        first, second, kinds = np.array(relations, dtype=np.int32).T
-        sources = np.concatenate([sources, first, second])
-        targets = np.concatenate([targets, second, first])
-        edges = np.concatenate([edges, *2 * [(BOND_KINDS + kinds).astype(np.uint8)]])
-    return PreparedMolecule(
-        graph.atoms,
-        sources,
-        targets,
-        edges,
-        sites,
-        site_classes(graph)[sites].astype(np.int16),
-        environments,
-        counts,
+    graph = molecular_graph(*molecules)
+    kinds, classes = graph.bond_kinds, site_classes(graph).astype(np.int16)
+    edge_counts = [2 * molecule.GetNumBonds() for molecule in molecules]
+    starts = np.cumsum(atom_counts) - atom_counts
+    offsets = np.repeat(starts, edge_counts).astype(np.int32)
+    sources, targets = graph.sources - offsets, graph.targets - offsets
+    prepared = []
+    atom_end = edge_end = 0
+    for molecule, atom_count, edge_count in zip(
+        molecules, atom_counts.tolist(), edge_counts, strict=True
+    ):
+        atoms = slice(atom_end, atom_end := atom_end + atom_count)
+        edges = slice(edge_end, edge_end := edge_end + edge_count)
+        sites = np.array(nucleus.sites(molecule), dtype=np.int32)
+        prepared.append(
+            PreparedMolecule(
+                graph.atoms[atoms],
+                *_with_relations(molecule, sources[edges], targets[edges], kinds[edges]),
+                sites,
+                classes[atoms][sites],
+                *environment_counts(molecule),
+            )
+        )
+    return prepared
+
+
+def _with_relations(
+    molecule: Molecule,
+    sources: NDArray[np.int32],
+    targets: NDArray[np.int32],
+    edges: NDArray[np.uint8],
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
+    """Bonds of a molecule, and the relations of its configuration after them."""
+    relations = configuration_relations(molecule)
+    if not relations:
+        return sources, targets, edges
+    first, second, kinds = np.array(relations, dtype=np.int32).T
+    return (
+        np.concatenate([sources, first, second]),
+        np.concatenate([targets, second, first]),
+        np.concatenate([edges, *2 * [(BOND_KINDS + kinds).astype(np.uint8)]]),
     )
 
 

@@ -14,14 +14,14 @@ from torch.nn import functional
 
 from nmrtk.configuration import RELATIONS
 from nmrtk.environments import ENVIRONMENTS, EnvironmentDescriptor
-from nmrtk.errors import ConfigurationError
+from nmrtk.errors import ConfigurationError, MoleculeError
 from nmrtk.graph import ATOM_CARDINALITIES, BOND_CARDINALITIES, BOND_KINDS
 from nmrtk.graph_batch import (
     ATOM_ROWS,
     GraphBatch,
     PreparedMolecule,
     collate_molecules,
-    prepare_molecule,
+    prepare_molecules,
 )
 from nmrtk.interfaces import AtomLines, Encoded, Example, StructureEncoder
 from nmrtk.molecule import Molecule
@@ -210,7 +210,16 @@ class GraphEncoder(StructureEncoder):
 
     def prepare(self, molecule: Molecule) -> PreparedMolecule:
         """The molecular graph, the sites and the environments as small arrays."""
-        return prepare_molecule(molecule, self.nucleus)
+        return prepare_molecules([molecule], self.nucleus)[0]
+
+    def prepare_many(
+        self, molecules: Sequence[Molecule]
+    ) -> Sequence[PreparedMolecule | MoleculeError]:
+        """The same of many at once, in half the time."""
+        try:
+            return prepare_molecules(molecules, self.nucleus)
+        except MoleculeError:
+            return super().prepare_many(molecules)
 
     def collate(self, prepared: Sequence[PreparedMolecule]) -> GraphBatch:
         """One graph of all molecules."""
@@ -218,7 +227,7 @@ class GraphEncoder(StructureEncoder):
 
     def fit(self, examples: Sequence[Example]) -> None:
         """Set the class means, the spread of shifts, and the descriptor's projection."""
-        prepared = [self.prepare(example.molecule) for example in examples]
+        prepared = prepare_molecules([example.molecule for example in examples], self.nucleus)
         shifts = fit_class_shifts(self.nucleus, examples, [one.classes for one in prepared])
         self.class_means.copy_(torch.from_numpy(shifts.means))
         self.spread.fill_(shifts.spread)

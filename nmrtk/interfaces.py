@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nmrtk.errors import ConfigurationError, UsageError
+from nmrtk.errors import ConfigurationError, MoleculeError, UsageError
 from nmrtk.molecule import Molecule
 from nmrtk.nucleus import Nucleus
 from nmrtk.spectrum import Spectrum
@@ -116,6 +116,18 @@ class StructureEncoder(nn.Module, ABC):
         Raises:
             MoleculeError: this encoder cannot represent the molecule; says why.
         """
+
+    def prepare_many(self, molecules: Sequence[Molecule]) -> Sequence[Any | MoleculeError]:
+        """What `prepare` gives for each of some molecules, or the error that it raises. Override it
+        where many at once take less time.
+        """
+        prepared: list[Any] = []
+        for molecule in molecules:
+            try:
+                prepared.append(self.prepare(molecule))
+            except MoleculeError as error:
+                prepared.append(error)
+        return prepared
 
     @abstractmethod
     def collate(self, prepared: Sequence[Any]) -> Any:

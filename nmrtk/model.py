@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -170,8 +171,8 @@ def joins_lines(encoder: StructureEncoder, codec: SpectrumCodec) -> bool:
 
 def formula_vectors(molecules: Sequence[Molecule]) -> Tensor:
     """Conditions (B, C) of molecules."""
-    vectors = [torch.from_numpy(Formula.of_molecule(m).vector()) for m in molecules]
-    return torch.stack(vectors) if vectors else torch.zeros(0, VECTOR_WIDTH)
+    vectors = [Formula.of_molecule(molecule).vector() for molecule in molecules]
+    return torch.from_numpy(np.stack(vectors)) if vectors else torch.zeros(0, VECTOR_WIDTH)
 
 
 def build_model(recipe: Recipe) -> ReversibleModel:

@@ -80,5 +80,5 @@ class Nucleus:
             sites = self.sites(molecule)
         if str(self) not in HYDROGEN_LETTER_NUCLEI:
             return [""] * len(sites)
-        hydrogens = (molecule.GetAtomWithIdx(i).GetTotalNumHs(includeNeighbors=True) for i in sites)
+        hydrogens = (molecule.GetAtomWithIdx(i).GetTotalNumHs(True) for i in sites)
         return [_LETTERS[h] if h < len(_LETTERS) else "" for h in hydrogens]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,16 +19,38 @@ class ReducedLinear(nn.Linear):
         self.weight, self.bias = layer.weight, layer.bias
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs), float32."""
+        """(..., inputs), float32 or bfloat16 -> (..., outputs), float32."""
         rows = input.reshape(-1, self.in_features)
-        count = len(rows)
-        # Each new number of rows costs the making of a program for it, and memory; what stands in
-        # those that are added does not matter.
-        values = rows.new_empty(count + -count % _ROWS, self.in_features, dtype=torch.bfloat16)
-        values[:count] = rows
+        return self.last_products(_filled_up(rows), len(rows)).reshape(
+            *input.shape[:-1], self.out_features
+        )
+
+    def products(self, values: Tensor) -> Tensor:
+        """(N, inputs), N a multiple of 256, -> (N, outputs), both bfloat16."""
+        bias = None if self.bias is None else self.bias.bfloat16()
+        return functional.linear(values, self.weight.bfloat16(), bias)
+
+    def last_products(self, values: Tensor, count: int) -> Tensor:
+        """The same, of which the first `count` go on in float32."""
         products = functional.linear(values, self.weight.bfloat16())[:count].float()
-        products = products.reshape(*input.shape[:-1], self.out_features)
-        return products if self.bias is None else products + self.bias
+        return products if self.bias is None else products.add_(self.bias)
+
+
+class ReducedSequential(nn.Sequential):
+    """The layers of another, `ReducedLinear` and ReLU between them; values stay in bfloat16 from
+    one to the next.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, inputs) -> (N, outputs), float32."""
+        *inner, last = self.children()
+        values = _filled_up(input)
+        for layer in inner:
+            if isinstance(layer, ReducedLinear):
+                values = layer.products(values)
+            else:
+                values.relu_()
+        return cast(ReducedLinear, last).last_products(values, len(input))
 
 
 def reduce_products(module: nn.Module) -> None:
@@ -37,5 +61,35 @@ def reduce_products(module: nn.Module) -> None:
     for name, child in list(module.named_children()):
         if type(child) is not nn.Linear:
             reduce_products(child)
+            if type(child) is nn.Sequential and _alternates(child):
+                setattr(module, name, ReducedSequential(*child))
         elif child.out_features > 1:
             setattr(module, name, ReducedLinear(child))
+
+
+def as_read_by(layer: nn.Module, values: Tensor) -> Tensor:
+    """Values in the precision that a layer brings them to, for whoever moves many of them first."""
+    return values.bfloat16() if isinstance(layer, ReducedLinear) else values
+
+
+def _alternates(layers: nn.Sequential) -> bool:
+    """Whether reduced layers have ReLU between them."""
+    return len(layers) % 2 == 1 and all(
+        type(layer) is (nn.ReLU if place % 2 else ReducedLinear)
+        for place, layer in enumerate(layers)
+    )
+
+
+def _filled_up(rows: Tensor) -> Tensor:
+    """Rows (N, inputs) in bfloat16, their number filled up to a multiple of 256.
+
+    Each new number of rows costs the making of a program for it, and memory; what stands in those
+    that are added does not matter.
+    """
+    count = len(rows)
+    missing = -count % _ROWS
+    if rows.dtype == torch.bfloat16 and not missing:
+        return rows
+    values = rows.new_empty(count + missing, rows.shape[1], dtype=torch.bfloat16)
+    values[:count] = rows
+    return values

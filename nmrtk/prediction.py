@@ -65,16 +65,10 @@ def prepare_molecules(
     """What the encoder prepares of each molecule, and why it refuses it: None, or an empty text,
     where there is no such thing.
     """
-    prepared: list[Any] = []
-    refusals: list[str] = []
-    for molecule in molecules:
-        try:
-            prepared.append(model.encoder.prepare(molecule))
-            refusals.append("")
-        except MoleculeError as error:
-            prepared.append(None)
-            refusals.append(str(error))
-    return prepared, refusals
+    found = model.encoder.prepare_many(list(molecules))
+    refused = [isinstance(one, MoleculeError) for one in found]
+    prepared = [None if no else one for one, no in zip(found, refused, strict=True)]
+    return prepared, [str(one) if no else "" for one, no in zip(found, refused, strict=True)]
 
 
 @torch.no_grad()
@@ -151,15 +145,21 @@ def source_indices(smiles: str, molecule: Molecule) -> list[int]:
 
 def _predict_batch(loaded: LoadedModel, rows: Sequence[StructureRow]) -> list[Row]:
     results: dict[int, Row] = {}
-    usable: list[_Usable] = []
+    parsed: list[tuple[int, StructureRow, Molecule]] = []
     for index, row in enumerate(rows):
         try:
             if row.error:
                 raise MoleculeError(row.error)
-            molecule = parse_smiles(row.smiles)
-            usable.append((index, row, molecule, loaded.model.encoder.prepare(molecule)))
+            parsed.append((index, row, parse_smiles(row.smiles)))
         except MoleculeError as error:
             results[index] = _error_row(row, str(error))
+    prepared, refusals = prepare_molecules(loaded.model, [molecule for _, _, molecule in parsed])
+    usable: list[_Usable] = []
+    for (index, row, molecule), inputs, refusal in zip(parsed, prepared, refusals, strict=True):
+        if refusal:
+            results[index] = _error_row(row, refusal)
+        else:
+            usable.append((index, row, molecule, inputs))
     for portion in _portions(usable):
         results |= _predict_portion(loaded, portion)
     return [results[index] for index in range(len(rows))]

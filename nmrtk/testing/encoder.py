@@ -54,6 +54,7 @@ def check_structure_encoder(
     encoded = _encode(encoder, molecules)
     _check_features(report, encoder, encoded, len(molecules))
     _check_lines(report, encoder, molecules, encoded.lines)
+    _check_many(report, encoder, molecules, encoded)
     _check_rows(report, encoder, molecules, encoded)
     _check_atom_order(report, encoder, molecules, encoded)
     _check_odd_molecules(report, encoder)
@@ -113,6 +114,28 @@ def _check_features(report: Report, encoder: StructureEncoder, encoded: Encoded,
     )
     report.require(
         "finite features", bool(torch.isfinite(features).all()), "nan or inf", "all are finite"
+    )
+
+
+def _check_many(
+    report: Report, encoder: StructureEncoder, molecules: Sequence[Molecule], encoded: Encoded
+) -> None:
+    contract = "prepare_many gives for each molecule what prepare gives, or its MoleculeError"
+    found = encoder.prepare_many([molecules[0], Chem.Mol(), *molecules[1:]])
+    refused = [index for index, one in enumerate(found) if isinstance(one, MoleculeError)]
+    report.require(
+        "many prepared together, one of them without atoms",
+        len(found) == len(molecules) + 1 and refused == [1],
+        f"{len(found)} for {len(molecules) + 1} molecules, {len(refused)} of them errors",
+        contract,
+    )
+    with torch.no_grad():
+        again: Encoded = encoder(encoder.collate([found[0], *found[2:]]))
+    report.measure(
+        "prepared together or each alone",
+        difference(encoded.features, again.features),
+        0.0,
+        contract,
     )
 
 

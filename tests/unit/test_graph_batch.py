@@ -11,7 +11,7 @@ from nmrtk.graph_batch import (
     EDGE_KINDS,
     GraphBatch,
     collate_molecules,
-    prepare_molecule,
+    prepare_molecules,
 )
 from nmrtk.molecule import parse_smiles
 from nmrtk.nucleus import Nucleus
@@ -21,16 +21,28 @@ SMILES = ["CCO", "O", "C#N", "[Na+].[Cl-]", "c1ccccc1C"]
 
 
 def batch_of(*smiles: str) -> GraphBatch:
-    return collate_molecules([prepare_molecule(parse_smiles(one), CARBON) for one in smiles])
+    return collate_molecules(prepare_molecules([*map(parse_smiles, smiles)], CARBON))
 
 
 def test_a_molecule_without_atoms_is_refused():
     with pytest.raises(MoleculeError, match="no atoms: a graph needs at least one"):
-        prepare_molecule(Chem.Mol(), CARBON)
+        prepare_molecules([parse_smiles("C"), Chem.Mol()], CARBON)
+
+
+def test_molecules_prepared_together_are_as_each_alone():
+    several = [*SMILES, "C[C@H]1CCCC[C@@H]1O", "F/C=C/C", "O"]
+    molecules = [*map(parse_smiles, several)]
+    for one, together in zip(molecules, prepare_molecules(molecules, CARBON), strict=True):
+        (alone,) = prepare_molecules([one], CARBON)
+        for name in alone.__slots__:
+            expected, found = getattr(alone, name), getattr(together, name)
+            assert found.dtype == expected.dtype
+            assert found.tolist() == expected.tolist()
+    assert prepare_molecules([], CARBON) == []
 
 
 def test_prepared_molecules_are_small():
-    prepared = prepare_molecule(parse_smiles("C" * 50), CARBON)
+    (prepared,) = prepare_molecules([parse_smiles("C" * 50)], CARBON)
     arrays = [getattr(prepared, name) for name in prepared.__slots__]
     assert sum(array.nbytes for array in arrays) < 4000
 
@@ -67,7 +79,7 @@ def test_every_field_of_an_atom_has_rows_of_its_own():
 def test_relations_of_configuration_are_edges_in_both_directions():
     molecule = parse_smiles("C[C@H]1CCCC[C@@H]1O")
     ((one, other, kind),) = configuration_relations(molecule)
-    prepared = prepare_molecule(molecule, CARBON)
+    (prepared,) = prepare_molecules([molecule], CARBON)
     bonds = 2 * molecule.GetNumBonds()
     assert prepared.edges[bonds:].tolist() == [BOND_KINDS + kind] * 2
     assert prepared.sources[bonds:].tolist() == [one, other]
@@ -86,7 +98,7 @@ def test_environments_stand_molecule_by_molecule():
     batch = batch_of(*SMILES)
     starts = [*batch.environment_starts.tolist(), len(batch.environments)]
     for row, smiles in enumerate(SMILES):
-        prepared = prepare_molecule(parse_smiles(smiles), CARBON)
+        (prepared,) = prepare_molecules([parse_smiles(smiles)], CARBON)
         mine = slice(starts[row], starts[row + 1])
         assert batch.environments[mine].tolist() == prepared.environments.tolist()
         assert batch.environment_roots[mine].square().tolist() == pytest.approx(prepared.counts)

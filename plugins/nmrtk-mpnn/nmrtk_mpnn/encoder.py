@@ -11,6 +11,7 @@ from torch.nn import functional
 from nmrtk.graph_batch import GraphBatch
 from nmrtk.graph_encoder import EdgeTable, GraphEncoder, GraphNetwork, update_network
 from nmrtk.nucleus import Nucleus
+from nmrtk.precision import as_read_by
 from nmrtk_mpnn.layers import LayerGraph, all_atoms, shared
 
 
@@ -61,6 +62,7 @@ class MpnnNetwork(GraphNetwork):
 
         last = graphs[-1]
         rows = [last.atoms, *(graph.environments[last.atoms] for graph in graphs)]
+        states = [as_read_by(self.pooling, one) for one in states]
         joined = torch.cat(
             [functional.embedding(row, one) for row, one in zip(rows, states, strict=True)], dim=1
         )

@@ -36,6 +36,17 @@ class OtherError(SiteEncoder):
         return super().prepare(molecule)
 
 
+class StopsAtError(SiteEncoder):
+    def prepare_many(self, molecules: Sequence[Molecule]) -> list[Any]:
+        return [self.prepare(molecule) for molecule in molecules if molecule.GetNumAtoms()]
+
+
+class TurnsAround(SiteEncoder):
+    def prepare_many(self, molecules: Sequence[Molecule]) -> list[Any]:
+        found = [*super().prepare_many(molecules)]
+        return [*found[:2], *reversed(found[2:])]
+
+
 class WrongWidth(SiteEncoder):
     def forward(self, batch: SiteBatch) -> Encoded:
         encoded = super().forward(batch)
@@ -155,6 +166,8 @@ WRONG_ENCODERS = {
     PositionalOption: "constructor",
     BareOption: "constructor",
     OtherError: "molecule without atoms",
+    StopsAtError: "many prepared together",
+    TurnsAround: "prepared together or each alone",
     WrongWidth: "shape and type of features",
     NotFinite: "finite features",
     BatchCentred: "row alone and in a batch",
