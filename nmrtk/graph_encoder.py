@@ -318,15 +318,15 @@ class EdgeTable(nn.Module):
         self.relations = nn.Parameter(torch.randn(RELATIONS, dim))
         self.kinds: Tensor
         # The same of torch imports sympy, which takes half a second.
-        kinds = torch.from_numpy(
-            np.stack(np.unravel_index(np.arange(BOND_KINDS), BOND_CARDINALITIES))
-        )
-        self.register_buffer("kinds", kinds, persistent=False)
+        fields = np.stack(np.unravel_index(np.arange(BOND_KINDS), BOND_CARDINALITIES), axis=1)
+        starts = np.cumsum([0, *BOND_CARDINALITIES[:-1]])
+        self.register_buffer("kinds", torch.from_numpy(fields + starts), persistent=False)
 
     def forward(self, edges: Tensor) -> Tensor:
         """Kinds (E,) -> embeddings (E, dim)."""
         # There are far fewer kinds than edges: add up the kinds, then look up the edges.
-        bonds = torch.stack([e(k) for e, k in zip(self.embeddings, self.kinds, strict=True)]).sum(0)
+        weights = torch.cat([embedding.weight for embedding in self.embeddings])
+        bonds = functional.embedding_bag(self.kinds, weights, mode="sum")
         return functional.embedding(edges, torch.cat([bonds, self.relations]))
 
 

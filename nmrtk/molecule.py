@@ -32,7 +32,7 @@ def parse_smiles(smiles: str) -> Molecule:
     if not text:
         raise MoleculeError("the SMILES is empty")
     # RDKit would take what follows a blank for a name, and a damaged SMILES for a whole one.
-    if not text.isascii() or any(character.isspace() for character in text):
+    if not text.isascii() or len(text.split()) > 1:
         raise MoleculeError(
             f"{shorten(text)!r} is not a SMILES: it has blanks or unusual characters"
         )

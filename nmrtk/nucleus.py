@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nmrtk.errors import UsageError
@@ -15,11 +16,24 @@ if TYPE_CHECKING:
 DEFAULT_NUCLEUS = "13C"
 
 _IMPLICIT_ELEMENT = "H"
+_ELEMENTS = 118
 
 # Chemists write the number of attached hydrogens of a carbon as the splitting they cause.
 _LETTERS = "SDTQ"
 HYDROGEN_LETTER_NUCLEI = frozenset({DEFAULT_NUCLEUS})
 """Nuclei whose multiplicity letters stand for the number of attached hydrogens."""
+
+
+@cache
+def _single_atom(element: str) -> Mol | None:
+    """A substructure: any atom of an element; None if there is no such element."""
+    from rdkit import Chem
+
+    table = Chem.GetPeriodicTable()
+    for number in range(1, _ELEMENTS + 1):
+        if table.GetElementSymbol(number) == element:
+            return Chem.MolFromSmarts(f"[#{number}]")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +76,17 @@ class Nucleus:
         """Atoms that give a line, ascending: those of the element, or, for hydrogen, the heavy
         atoms that carry at least one.
         """
-        # `GetAtoms` takes twice as long.
-        atoms = map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms()))
+        count = molecule.GetNumAtoms()
         if self.is_implicit:
+            # `GetAtoms` takes twice as long.
+            atoms = map(molecule.GetAtomWithIdx, range(count))
             return [index for index, atom in enumerate(atoms) if atom.GetTotalNumHs() > 0]
-        return [index for index, atom in enumerate(atoms) if atom.GetSymbol() == self.element]
+        # A substructure, since that makes no object for each atom.
+        atom = _single_atom(self.element)
+        if atom is None:
+            return []
+        matches = molecule.GetSubstructMatches(atom, uniquify=False, maxMatches=count)
+        return sorted(index for (index,) in matches)
 
     def multiplicities(self, molecule: Mol, sites: Sequence[int] | None = None) -> list[str]:
         """Expected multiplicity letter of each site, in the order of `sites`: S, D, T or Q by

@@ -33,7 +33,7 @@ LEAST_STRUCTURES = 1000
 MOST_WORKERS = 8
 """Each takes some hundred megabytes."""
 
-_BATCH_SIZE = 128
+_BATCH_SIZE = 256
 _BATCHES_AHEAD = 2
 
 Rendered = tuple[str, str]

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from graph_checks import CARBON, CHECKS, SMILES, build, close, encode, example, molecules
@@ -5,6 +6,7 @@ from torch import Tensor, nn
 
 from nmrtk.environments import ENVIRONMENTS
 from nmrtk.errors import ConfigurationError
+from nmrtk.graph import BOND_CARDINALITIES, BOND_KINDS
 from nmrtk.graph_batch import EDGE_KINDS, GraphBatch
 from nmrtk.graph_encoder import EdgeTable, GraphEncoder, Head, update_network
 from nmrtk.molecule import parse_smiles
@@ -133,8 +135,10 @@ def test_edge_table_tells_kinds_apart():
 
 def test_edge_table_adds_up_the_fields_of_bonds():
     table = EdgeTable(4)
-    kinds = torch.tensor([17, 0, 17])
-    wanted = sum(embedding(table.kinds[i][kinds]) for i, embedding in enumerate(table.embeddings))
+    kinds = torch.tensor([17, 0, BOND_KINDS - 1, 17])
+    fields = np.unravel_index(kinds.numpy(), BOND_CARDINALITIES)
+    pairs = zip(table.embeddings, fields, strict=True)
+    wanted = sum(embedding(torch.from_numpy(field)) for embedding, field in pairs)
     close(table(kinds), wanted)
 
 

@@ -39,7 +39,11 @@ def test_any_text_is_a_nucleus_or_a_usage_error(text):
         ("1H", "OC(=O)CC", [0, 3, 4]),
         ("31P", "OP(=O)(O)O", [1]),
         ("35Cl", "CCl", [1]),
+        ("13C", "c1ccccc1[C-]=[N+]C1CC1Cl", [0, 1, 2, 3, 4, 5, 6, 8, 9, 10]),
+        ("13C", "C" * 1200, list(range(1200))),
+        ("195Pt", "[NH3][Pt](Cl)Cl", [1]),
         ("19F", "CCO", []),
+        ("12Xx", "CCO", []),
     ],
 )
 def test_sites_are_the_atoms_with_a_line(name, smiles, sites):
