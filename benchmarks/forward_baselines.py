@@ -47,4 +47,4 @@ def _run(name: str, model: str, plan: Plan, smiles: Sequence[str]) -> Run:
     spectra: list[Spectrum | None] = [baseline.predict_spectra([m])[0] for m in molecules]
     ended = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Run(name, spectra, len(smiles), Usage(ended - started, peak), ready - started)
+    return Run(name, spectra, len(smiles), [Usage(ended - started, peak)], [ready - started])

@@ -22,8 +22,6 @@ from nmrtk.spectrum import Peak, Spectrum
 
 CSP5, CSP5_NUCLEUS = "csp5==0.3.1", "13C"
 CONSTRAINTS = Path(__file__).parent.parent / "constraints.txt"
-STARTS = 3
-"""Cold starts, of which the median counts."""
 
 _MIB = 2**20
 _POLL_SECONDS = 0.1
@@ -47,7 +45,7 @@ class Usage:
     peak_mib: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """What a predictor says of B molecules, and what that took.
 
@@ -55,20 +53,40 @@ class Run:
         name: the predictor's.
         spectra: B; None where it gives none.
         timed: number of molecules of the run that was timed.
-        usage: of that run.
-        start_seconds: for one molecule from a cold start.
+        usages: of that run, in each round.
+        starts: seconds for one molecule from a cold start, in each round.
+        command: that was timed; empty where it was no command.
+        start_command: the same for one molecule.
     """
 
     name: str
     spectra: list[Spectrum | None]
     timed: int
-    usage: Usage
-    start_seconds: float
+    usages: list[Usage]
+    starts: list[float]
+    command: Sequence[str] = ()
+    start_command: Sequence[str] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """That of the median time."""
+        return sorted(self.usages, key=lambda usage: usage.seconds)[len(self.usages) // 2]
+
+    @property
+    def start_seconds(self) -> float:
+        """Median of the starts."""
+        return statistics.median(self.starts)
 
     @property
     def rate(self) -> float:
         """Molecules a second, parsing included, start-up not."""
         return self.timed / max(self.usage.seconds - self.start_seconds, 1e-3)
+
+    def repeat(self) -> None:
+        """Time the commands once more, if there are any."""
+        if self.command:
+            self.starts.append(measure(self.start_command).seconds)
+            self.usages.append(measure(self.command))
 
 
 def run_nmrtk(
@@ -91,19 +109,22 @@ def run_nmrtk(
     """
     command = [sys.executable, "-m", "nmrtk", "predict", "--model", model]
     command += ["--precision", precision]
-    start = _cold_start([*command, "CCO"])
+    start_command = [*command, "CCO"]
+    start = _cold_start(start_command)
     source, output = folder / "structures.jsonl", folder / "predicted.jsonl"
     with source.open("w", encoding="utf-8") as file:
         for index, text in enumerate([*smiles, *others]):
             file.write(json.dumps({"id": index, "smiles": text}) + "\n")
-    usage = measure([*command, "--input", str(source), "-o", str(output)])
+    command += ["--input", str(source), "-o", str(output)]
+    usage = measure(command)
     spectra: list[Spectrum | None] = [None] * len(smiles)
     with output.open(encoding="utf-8") as file:
         for line, index in zip(file, range(len(smiles)), strict=False):
             row = json.loads(line)
             if "peaks" in row:
                 spectra[index] = _spectrum(nucleus, row["peaks"])
-    return Run(f"nmrtk, {precision}", spectra, len(smiles) + len(others), usage, start)
+    timed = len(smiles) + len(others)
+    return Run(f"nmrtk, {precision}", spectra, timed, [usage], [start], command, start_command)
 
 
 def run_csp5(cache: Path, smiles: Sequence[str], cores: int, folder: Path) -> Run:
@@ -120,7 +141,8 @@ def run_csp5(cache: Path, smiles: Sequence[str], cores: int, folder: Path) -> Ru
     """
     command = [str(_install_csp5(cache) / "bin" / "csp5"), "--nucleus", CSP5_NUCLEUS, "--no-status"]
     command += ["--device", "cpu"]
-    start = _cold_start([*command, "--smiles", "CCO"])
+    start_command = [*command, "--smiles", "CCO"]
+    start = _cold_start(start_command)
     source, output = folder / "csp5.smi", folder / "csp5.json"
     command += ["--num-workers", str(cores)]
     command += ["--smiles-file", str(source), "--output-json", str(output)]
@@ -143,9 +165,9 @@ def run_csp5(cache: Path, smiles: Sequence[str], cores: int, folder: Path) -> Ru
     }
     # It can search for minutes for a geometry that it never finds; that is not its usual speed.
     answered = [text for text in smiles if text in found]
-    return Run(
-        "csp5", [found.get(text) for text in smiles], len(answered), predict(answered), start
-    )
+    spectra = [found.get(text) for text in smiles]
+    usages = [predict(answered)]
+    return Run("csp5", spectra, len(answered), usages, [start], command, start_command)
 
 
 def measure(command: Sequence[str]) -> Usage:
@@ -172,9 +194,9 @@ def measure(command: Sequence[str]) -> Usage:
 
 
 def _cold_start(command: Sequence[str]) -> float:
-    """Median seconds from a cold start, after one run that warms the file cache."""
+    """Seconds from a cold start, after one run that warms the file cache."""
     measure(command)
-    return statistics.median(measure(command).seconds for _ in range(STARTS))
+    return measure(command).seconds
 
 
 def _install_csp5(cache: Path) -> Path:

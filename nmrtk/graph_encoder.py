@@ -325,9 +325,13 @@ class EdgeTable(nn.Module):
     def forward(self, edges: Tensor) -> Tensor:
         """Kinds (E,) -> embeddings (E, dim)."""
         # There are far fewer kinds than edges: add up the kinds, then look up the edges.
+        return functional.embedding(edges, self.of_kinds())
+
+    def of_kinds(self) -> Tensor:
+        """Embeddings of all kinds, (EDGE_KINDS, dim)."""
         weights = torch.cat([embedding.weight for embedding in self.embeddings])
         bonds = functional.embedding_bag(self.kinds, weights, mode="sum")
-        return functional.embedding(edges, torch.cat([bonds, self.relations]))
+        return torch.cat([bonds, self.relations])
 
 
 def update_network(dim: int) -> nn.Sequential:

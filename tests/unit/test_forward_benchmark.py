@@ -49,6 +49,8 @@ def test_csp5_is_run_by_its_command_and_its_atoms_count_from_0(modules, tmp_path
     assert run.spectra[1] is None
     assert [(p.ppm, p.atoms) for p in run.spectra[0].peaks] == [(18.4, (0,)), (58.1, (1,))]
     assert (run.timed, run.start_seconds > 0, run.rate > 0) == (1, True, True)
+    run.repeat()
+    assert (len(run.usages), len(run.starts)) == (2, 2)
     observed = Spectrum("13C", (Peak(18.0, multiplicity="Q"), Peak(58.0, multiplicity="T")))
     some = [Example("e", parse_smiles("CCO"), observed), Example("w", parse_smiles("O"), observed)]
     rows = forward.accuracy(CARBON, some, [run])
@@ -57,6 +59,15 @@ def test_csp5_is_run_by_its_command_and_its_atoms_count_from_0(modules, tmp_path
     text = forward.Comparison({}, 1, {"x": rows}, [run], ["a note"])
     assert "csp5" in text.to_markdown()
     assert json.loads(text.to_json())["speed"][0]["unanswered"] == 1
+
+
+def test_times_are_medians_of_the_rounds(modules):
+    runs, _, _ = modules
+    usages = [runs.Usage(seconds, 100 * seconds) for seconds in (9.0, 3.0, 5.0)]
+    run = runs.Run("some", [], 8, usages, [1.0, 4.0, 0.5])
+    assert (run.usage.peak_mib, run.start_seconds, run.rate) == (500.0, 1.0, 2.0)
+    run.repeat()  # no command, no further round
+    assert len(run.usages) == 3
 
 
 def test_a_command_that_fails_says_why(modules):

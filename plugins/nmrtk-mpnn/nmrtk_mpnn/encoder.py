@@ -15,6 +15,9 @@ from nmrtk.precision import as_read_by
 from nmrtk_mpnn.layers import LayerGraph, all_atoms, shared
 
 
+_BONDS_AT_ONCE = 1024  # outside training; the messages of so many stay in a processor's cache
+
+
 class GatedConvolution(nn.Module):
     """u_i -> mlp(u_i + sum over neighbours j of relu(u_j * gate_ij + offset_ij)).
 
@@ -34,13 +37,22 @@ class GatedConvolution(nn.Module):
 
     def forward(self, graph: LayerGraph, states: Tensor, bonds: Tensor) -> Tensor:
         """States (N, dim) of the layer before and kinds of bonds (E,) -> (U, dim)."""
-        own = states
         if graph.shares:
-            own, bonds = functional.embedding(graph.own, states), bonds[graph.bonds]
-        neighbours = functional.embedding(graph.sources, states)
-        # In place: most of the time outside the matrix products goes into these rows.
-        messages = self.offsets(bonds).addcmul_(neighbours, self.gates(bonds)).relu_()
-        update: Tensor = self.update(own.index_add(0, graph.targets, messages))
+            heard, bonds = functional.embedding(graph.own, states), bonds[graph.bonds]
+            size = _BONDS_AT_ONCE
+        else:
+            heard, size = states.clone(), max(len(bonds), 1)
+        gates, offsets = self.gates.of_kinds(), self.offsets.of_kinds()
+        parts = zip(
+            *(rows.split(size) for rows in (graph.sources, graph.targets, bonds)), strict=True
+        )
+        for sources, targets, kinds in parts:
+            neighbours = functional.embedding(sources, states)
+            passing = functional.embedding(kinds, gates)
+            # In place: most of the time outside the matrix products goes into these rows.
+            messages = functional.embedding(kinds, offsets).addcmul_(neighbours, passing).relu_()
+            heard.index_add_(0, targets, messages)
+        update: Tensor = self.update(heard)
         return update
 
 
