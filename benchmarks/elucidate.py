@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--settings", default="abcd", help="letters of those to search")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), choices=list(SIZES))
     parser.add_argument(
-        "--molecules", type=int, help="of each setting and size; of test, at most 60"
+        "--molecules", type=int, help="of each setting and size; of test, at most 75"
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="for each molecule")
     parser.add_argument("--library", type=Path, help="for setting r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -67,9 +68,12 @@ def reduce_products(module: nn.Module) -> None:
             setattr(module, name, ReducedLinear(child))
 
 
-def as_read_by(layer: nn.Module, values: Tensor) -> Tensor:
-    """Values in the precision that a layer brings them to, for whoever moves many of them first."""
-    return values.bfloat16() if isinstance(layer, ReducedLinear) else values
+def as_read_by(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
+    """Values in the precision to which all of some layers bring them, for whoever moves many rows
+    first.
+    """
+    reduced = all(isinstance(layer, ReducedLinear) for layer in layers)
+    return values.bfloat16() if reduced else values
 
 
 def _alternates(layers: nn.Sequential) -> bool:

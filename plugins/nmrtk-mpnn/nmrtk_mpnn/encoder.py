@@ -74,7 +74,8 @@ class MpnnNetwork(GraphNetwork):
 
         last = graphs[-1]
         rows = [last.atoms, *(graph.environments[last.atoms] for graph in graphs)]
-        states = [as_read_by(self.pooling, one) for one in states]
+        readers = [self.pooling, self.shift_head.hidden, self.scale_head.hidden]
+        states = [as_read_by(readers, one) for one in states]
         joined = torch.cat(
             [functional.embedding(row, one) for row, one in zip(rows, states, strict=True)], dim=1
         )

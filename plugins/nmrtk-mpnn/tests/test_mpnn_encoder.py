@@ -10,6 +10,7 @@ from nmrtk_mpnn.encoder import GatedConvolution, MpnnEncoder
 from nmrtk_mpnn.layers import all_atoms, shared
 
 from nmrtk.molecule import parse_smiles
+from nmrtk.precision import reduce_products
 from nmrtk.testing import check_structure_encoder
 
 
@@ -70,6 +71,24 @@ def test_layers_compute_surroundings_once():
     long = encoder.collate([encoder.prepare(parse_smiles("C" * 20))])
     assert [len(graph.atoms) for graph in shared(long, 3)] == [3, 4, 5]
     assert [len(graph.atoms) for graph in all_atoms(long, 3)] == [20, 20, 20]
+
+
+def test_messages_of_some_bonds_at_a_time_are_those_of_all(monkeypatch):
+    encoder = build(MpnnEncoder)
+    at_once = encode(encoder, molecules()).lines.shift
+    monkeypatch.setattr("nmrtk_mpnn.encoder._BONDS_AT_ONCE", 3)
+    close(encode(encoder, molecules()).lines.shift, at_once)
+
+
+@pytest.mark.parametrize("options", [{}, {"hidden_dim": 1}, {"pooled_dim": 1}])
+def test_products_in_16_bits_change_little(options):
+    encoder = build(MpnnEncoder, **options)
+    exact = encode(encoder, molecules())
+    reduce_products(encoder)
+    reduced = encode(encoder, molecules())
+    assert reduced.features.dtype == reduced.lines.shift.dtype == torch.float32
+    torch.testing.assert_close(reduced.lines.shift, exact.lines.shift, atol=2.0, rtol=0)
+    torch.testing.assert_close(reduced.features, exact.features, atol=0.1, rtol=0)
 
 
 def test_hooks_import_neither_torch_nor_rdkit():
