@@ -14,7 +14,6 @@ from nmrtk.nucleus import Nucleus
 from nmrtk.precision import as_read_by
 from nmrtk_mpnn.layers import LayerGraph, all_atoms, shared
 
-
 _BONDS_AT_ONCE = 1024  # outside training; the messages of so many stay in a processor's cache
 
 
