@@ -329,7 +329,7 @@ class EdgeTable(nn.Module):
 
     def of_kinds(self) -> Tensor:
         """Embeddings of all kinds, (EDGE_KINDS, dim)."""
-        weights = torch.cat([embedding.weight for embedding in self.embeddings])
+        weights = torch.cat(list(self.embeddings.parameters()))
         bonds = functional.embedding_bag(self.kinds, weights, mode="sum")
         return torch.cat([bonds, self.relations])
 
