@@ -140,11 +140,11 @@ def _stand_beside(
 
 def _compare_rates(found: Comparison) -> None:
     """Note how much faster the commands of nmrtk are than csp5."""
-    *ours, csp5 = [run for run in found.runs if run.command]
-    if csp5.name != "csp5":
-        return
+    ours = found.runs[: len(get_args(Precision))]
     found.notes += [
         f"{run.name}: {run.rate / csp5.rate:.0f} times as many molecules a second as csp5."
+        for csp5 in found.runs
+        if csp5.name == "csp5"
         for run in ours
     ]
 
@@ -232,7 +232,7 @@ def _examples(loaded: LoadedModel, plan: Plan) -> list[Example]:
 def _others(loaded: LoadedModel, plan: Plan, count: int) -> list[str]:
     """SMILES of so many molecules of train at random, for the time alone.
 
-    They have complete spectra, as those of the split do: others are larger by some atoms.
+    They have complete spectra, as those of the split do: others are larger on average.
     """
     with DataSet(plan.data) as data:
         train = data.examples(loaded.recipe.split, "train", complete_only=True)

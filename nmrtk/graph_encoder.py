@@ -227,7 +227,7 @@ class GraphEncoder(StructureEncoder):
 
     def fit(self, examples: Sequence[Example]) -> None:
         """Set the class means, the spread of shifts, and the descriptor's projection."""
-        prepared = prepare_molecules([example.molecule for example in examples], self.nucleus)
+        prepared = [self.prepare(example.molecule) for example in examples]
         shifts = fit_class_shifts(self.nucleus, examples, [one.classes for one in prepared])
         self.class_means.copy_(torch.from_numpy(shifts.means))
         self.spread.fill_(shifts.spread)

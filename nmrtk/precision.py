@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import torch
@@ -21,19 +22,17 @@ class ReducedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., inputs), float32 or bfloat16 -> (..., outputs), float32."""
-        rows = input.reshape(-1, self.in_features)
-        return self.last_products(_filled_up(rows), len(rows)).reshape(
-            *input.shape[:-1], self.out_features
-        )
+        return self.last_products(_filled_up(input), input.shape[:-1])
 
     def products(self, values: Tensor) -> Tensor:
         """(N, inputs), N a multiple of 256, -> (N, outputs), both bfloat16."""
         bias = None if self.bias is None else self.bias.bfloat16()
         return functional.linear(values, self.weight.bfloat16(), bias)
 
-    def last_products(self, values: Tensor, count: int) -> Tensor:
-        """The same, of which the first `count` go on in float32."""
-        products = functional.linear(values, self.weight.bfloat16())[:count].float()
+    def last_products(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """The same, of which as many as there were go on in float32: (*shape, outputs)."""
+        products = functional.linear(values, self.weight.bfloat16())[: math.prod(shape)].float()
+        products = products.reshape(*shape, self.out_features)
         return products if self.bias is None else products.add_(self.bias)
 
 
@@ -43,7 +42,7 @@ class ReducedSequential(nn.Sequential):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, inputs) -> (N, outputs), float32."""
+        """(..., inputs) -> (..., outputs), float32."""
         *inner, last = self.children()
         values = _filled_up(input)
         for layer in inner:
@@ -51,7 +50,7 @@ class ReducedSequential(nn.Sequential):
                 values = layer.products(values)
             else:
                 values.relu_()
-        return cast(ReducedLinear, last).last_products(values, len(input))
+        return cast(ReducedLinear, last).last_products(values, input.shape[:-1])
 
 
 def reduce_products(module: nn.Module) -> None:
@@ -84,12 +83,13 @@ def _alternates(layers: nn.Sequential) -> bool:
     )
 
 
-def _filled_up(rows: Tensor) -> Tensor:
-    """Rows (N, inputs) in bfloat16, their number filled up to a multiple of 256.
+def _filled_up(input: Tensor) -> Tensor:
+    """Values (..., inputs) as rows in bfloat16, their number filled up to a multiple of 256.
 
     Each new number of rows costs the making of a program for it, and memory; what stands in those
     that are added does not matter.
     """
+    rows = input.reshape(-1, input.shape[-1])
     count = len(rows)
     missing = -count % _ROWS
     if rows.dtype == torch.bfloat16 and not missing:

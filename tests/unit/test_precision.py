@@ -44,6 +44,8 @@ def test_values_stay_in_16_bits_from_layer_to_layer(rows):
     assert (reduced.dtype, reduced.shape) == (torch.float32, exact.shape)
     assert not rows or 1e-4 < (reduced - exact).abs().max() < 2e-2
     assert list(network.state_dict()) == list(before)
+    folded = network[0](values.reshape(-1, 2, 32))
+    assert torch.equal(folded, reduced.reshape(-1, 2, 16))
 
 
 def test_what_layers_read_is_brought_to_their_precision():
