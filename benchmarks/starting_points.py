@@ -23,8 +23,8 @@ import torch
 from elucidate import choose_molecules
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace
 from nmrtk_refine.codes import Graph
-from nmrtk_refine.distill import codes_of
 from nmrtk_refine.energy import Table
+from nmrtk_refine.gathered import codes_of
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.moves import move, undo
 from nmrtk_refine.network import Network, no_network

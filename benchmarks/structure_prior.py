@@ -5,9 +5,9 @@
 For molecules of val, 200 different isomers at random, some exchanges of bonds away: in how many
 cases the molecule ranks first, and which share of the isomers stands before it. By the density of
 the free part that the reversible model gives them, by how often the environments of their atoms
-occur among the training structures (the prior of the inner loop of `refine`), and, for comparison,
-by the likelihood of the measured lines. Where the model has no tables of environments beside it,
-that prior is left out.
+occur among the training structures (the prior of the inner loop of `refine`), by these counts and
+the network that was taught by wrong structures, and, for comparison, by the likelihood of the
+measured lines. Where the model has no tables of environments beside it, these priors are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from nmrtk_refine.kinds import Isomer
-from nmrtk_refine.refine import load_tables, structure_energy
+from nmrtk_refine.refine import load_tables, log_priors
 from numpy.typing import NDArray
 
 from nmrtk.candidates import free_log_density
@@ -125,12 +125,14 @@ def make_priors(loaded: LoadedModel) -> dict[str, Prior]:
 
     priors: dict[str, Prior] = {"density of the free part": by_free_part}
     try:
-        table = load_tables("", model).table()
+        tables = load_tables("", model)
     except UsageError as error:
         print(f"Without counts of environments: {error}")
     else:
-        priors["counts of environments"] = lambda _, structures: np.array(
-            [-structure_energy(molecule, table) for molecule in structures]
+        table = tables.table()
+        priors["counts of environments"] = lambda _, structures: log_priors(structures, table, None)
+        priors["counts and what wrong structures taught"] = lambda _, structures: log_priors(
+            structures, table, tables.prior
         )
     return priors | {"measured lines": by_lines}
 

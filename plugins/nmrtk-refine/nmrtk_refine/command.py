@@ -47,11 +47,12 @@ def cli() -> None:
 def distill(
     model_name: str | None, sources: tuple[str, ...], split: str, output: Path | None
 ) -> None:
-    """Distil a model into tables of atom environments and a small network.
+    """Distil a model into tables of atom environments, a small network and a prior.
 
     Without -o they go to the file `refine.safetensors` beside the model's, where `refine` finds
     them. Structures that serve to measure how well structures are found must not be among them.
-    45,000 structures took 23 minutes on two cores beside other work.
+    45,000 structures took 23 minutes on two cores beside other work, and the prior half an hour
+    more.
     """
     from nmrtk.checkpoint import default_model, load_model
     from nmrtk.cli.progress import counting

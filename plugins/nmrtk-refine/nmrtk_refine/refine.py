@@ -21,6 +21,7 @@ from nmrtk.molecule import Molecule
 from nmrtk.query import Query
 from nmrtk_refine.energy import Table
 from nmrtk_refine.kinds import Isomer
+from nmrtk_refine.prior import StructurePrior
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.search import Search, default_plan
 from nmrtk_refine.states import Judge, prior_energy
@@ -109,7 +110,7 @@ class RefineGenerator(CandidateGenerator):
             problems,
             tables,
             lambda table: Judge(
-                *(inversion.model, inversion.target, problems, table, tables.network),
+                *(inversion.model, inversion.target, problems, table, tables.network, tables.prior),
                 inversion.settings,
             ),
             plan,
@@ -133,14 +134,16 @@ class RefineGenerator(CandidateGenerator):
     def log_priors(
         self, molecules: Sequence[Molecule], inversion: Inversion
     ) -> NDArray[np.float64] | None:
-        """By how often the environments of their atoms occur; None where there are no tables."""
+        """By how often the environments of their atoms occur, and by what tells structures from
+        those that a search finds beside them; None where there are no tables.
+        """
         try:
             tables = self._tables_for(inversion.model)
         except UsageError:
             return None  # those who search are told
         if self._table is None:
             self._table = tables.table()
-        return np.array([-structure_energy(molecule, self._table) for molecule in molecules])
+        return log_priors(molecules, self._table, tables.prior)
 
     def _tables_for(self, model: ReversibleModel) -> EnvironmentTables:
         if self._loaded is None or self._loaded[0] is not model:
@@ -149,12 +152,27 @@ class RefineGenerator(CandidateGenerator):
         return self._loaded[1]
 
 
-def structure_energy(molecule: Molecule, table: Table) -> float:
-    """Energy of a structure in the prior, in nats; nan for one that the search does not know."""
-    try:
-        return prior_energy(Isomer.of_molecule(molecule).graph(), table)
-    except MoleculeError:
-        return math.nan
+def log_priors(
+    molecules: Sequence[Molecule], table: Table, prior: StructurePrior | None
+) -> NDArray[np.float64]:
+    """Of structures (B,), in nats; nan for one that the search does not know.
+
+    Args:
+        molecules: the structures.
+        table: of environments, for their counts.
+        prior: what is added to these; None for the counts alone.
+    """
+    values = np.full(len(molecules), math.nan)
+    isomers = {}
+    for row, molecule in enumerate(molecules):
+        try:
+            isomers[row] = Isomer.of_molecule(molecule)
+        except MoleculeError:
+            continue
+        values[row] = -prior_energy(isomers[row].graph(), table)
+    if prior is not None:
+        values[list(isomers)] += prior.log_odds(list(isomers.values()))
+    return values
 
 
 def load_tables(name: str, model: ReversibleModel) -> EnvironmentTables:

@@ -30,6 +30,7 @@ from nmrtk_refine.energy import (
 )
 from nmrtk_refine.kinds import Isomer, load_graph
 from nmrtk_refine.network import Network
+from nmrtk_refine.prior import StructurePrior
 from nmrtk_refine.problem import Problem
 from nmrtk_refine.tables import searched_scale
 
@@ -44,7 +45,8 @@ class State:
         problem: number of the problem that it solves.
         isomer: the structure.
         energy: by the tables.
-        score: energy with the lines that the network predicts; None as long as it was not asked.
+        score: energy with the lines that the network predicts and with what the prior says; None as
+            long as the network was not asked.
         molecule: None as long as the network was not asked, or where RDKit finds fault.
         visits: number of chains that came upon it.
     """
@@ -91,6 +93,7 @@ class Judge:
         problems: what is searched.
         table: of environments, for the prior.
         network: small one, for estimates.
+        prior: over structures.
         settings: of the score, for the scales of lines.
     """
 
@@ -101,6 +104,7 @@ class Judge:
         problems: list[Problem],
         table: Table,
         network: Network,
+        prior: StructurePrior,
         settings: ScoreSettings,
     ) -> None:
         self._settings = settings
@@ -108,6 +112,7 @@ class Judge:
         self._target = target
         self._problems = problems
         self._table = table
+        self._prior = prior
         self._graphs = [problem.graph() for problem in problems]
         self._work = [
             new_workplace(len(problem.kinds), len(problem.target.lines), 0, network)
@@ -164,12 +169,15 @@ class Judge:
         if prediction.lines is None:
             self._judge_codes([state for state, *_ in kept], prediction)
             return []
-        return [
-            self._judge_lines(state, shift, scale)
-            for (state, *_), (shift, scale) in zip(
-                kept, _split(prediction.lines, len(kept)), strict=True
-            )
-        ]
+        odds = self._prior.log_odds([state.isomer for state, *_ in kept])
+        learned = []
+        for (state, *_), (shift, scale), gain in zip(
+            kept, _split(prediction.lines, len(kept)), odds.tolist(), strict=True
+        ):
+            state.score, said = self._line_score(state, shift, scale)
+            state.score -= gain
+            learned.append(said)
+        return learned
 
     def _judge_codes(self, states: list[State], prediction: Prediction) -> None:
         """Where the network predicts no lines, by the likelihood of the code."""
@@ -180,9 +188,9 @@ class Judge:
         for state, value in zip(states, likelihood.double().cpu().tolist(), strict=True):
             state.score = -value
 
-    def _judge_lines(
+    def _line_score(
         self, state: State, shift: NDArray[np.float32], scale: NDArray[np.float32]
-    ) -> Learned:
+    ) -> tuple[float, Learned]:
         problem, work = self._problems[state.problem], self._work[state.problem]
         scale = searched_scale(scale, self._settings)
         sites = problem.target.sites
@@ -191,10 +199,8 @@ class Judge:
         values[sites, INVERSE_SCALE] = 1 / scale
         values[sites, LOG_WIDTH] = np.log(2 * scale)
         load_graph(self._graphs[state.problem], state.isomer.bonds, state.isomer.hydrogens)
-        state.score = problem.cost + score_values(
-            self._graphs[state.problem], self._table, problem.target, work, values
-        )
-        return Learned(work.codes[0][:, sites], values[sites])
+        score = score_values(self._graphs[state.problem], self._table, problem.target, work, values)
+        return problem.cost + score, Learned(work.codes[0][:, sites], values[sites])
 
 
 def _split(lines: AtomLines, count: int) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmrtk_refine.codes import BOND_KINDS, DEPTH
-from nmrtk_refine.kinds import Isomer, Kind, write_bond_kinds
-from nmrtk_refine.network import LEAST_SCALE, MOST_DEGREE, MOST_HYDROGENS, Network, no_network
+from nmrtk_refine.graphs import BondGraph, FirstStates, GraphBatch, with_messages
+from nmrtk_refine.kinds import Kind
+from nmrtk_refine.network import LEAST_SCALE, Network, no_network
 
 WIDTH, HIDDEN, READ = 64, 128, 64
 EPOCHS = 36
@@ -25,53 +26,29 @@ _SCALES_IN_A_SPREAD = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What the model says of one structure: A atoms, E bonds in both directions, S sites.
+    """What the model says of one structure: S sites.
 
     Args:
-        kinds: (A,).
-        hydrogens: (A,), int64.
-        degrees: (A,), int64, neighbours.
-        sources: (E,), int64, atom from which a bond leads.
-        targets: (E,), int64, atom to which it leads.
-        bonds: (E,), int64, kind of the bond.
+        graph: the structure.
         sites: (S,), int64, atoms that give a line.
         shifts: (S,), float32, in ppm.
         scales: (S,), float32, Laplace scales in ppm.
     """
 
-    kinds: tuple[Kind, ...]
-    hydrogens: NDArray[np.int64]
-    degrees: NDArray[np.int64]
-    sources: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    bonds: NDArray[np.int64]
+    graph: BondGraph
     sites: NDArray[np.int64]
     shifts: NDArray[np.float32]
     scales: NDArray[np.float32]
 
-    @classmethod
-    def of(
-        cls,
-        isomer: Isomer,
-        sites: Sequence[int],
-        shifts: NDArray[np.float32],
-        scales: NDArray[np.float32],
-    ) -> Lesson:
-        """Of a structure with predicted lines (S,)."""
-        graph = isomer.graph()
-        write_bond_kinds(graph)
-        places = np.arange(graph.neighbours.shape[1]) < graph.degrees[:, None]
-        return cls(
-            isomer.kinds,
-            graph.hydrogens,
-            graph.degrees,
-            graph.neighbours[places],
-            np.repeat(np.arange(len(isomer.kinds)), graph.degrees),
-            graph.bond_kinds[places].astype(np.int64),
-            np.array(sites, np.int64),
-            shifts,
-            scales,
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Lessons together: S sites of one graph."""
+
+    graph: GraphBatch
+    sites: Tensor
+    shifts: Tensor
+    scales: Tensor
 
 
 class Student(nn.Module):
@@ -85,9 +62,7 @@ class Student(nn.Module):
     def __init__(self, kinds: Sequence[Kind], units: NDArray[np.float32]) -> None:
         super().__init__()
         self.kinds = sorted(kinds, key=lambda kind: kind.code)
-        self.kind_states = nn.Embedding(len(kinds) + 1, WIDTH)
-        self.hydrogen_states = nn.Embedding(MOST_HYDROGENS + 1, WIDTH)
-        self.degree_states = nn.Embedding(MOST_DEGREE + 1, WIDTH)
+        self.first = FirstStates(len(kinds), WIDTH)
         self.gates = nn.Parameter(1 + 0.5 * torch.randn(DEPTH, BOND_KINDS, WIDTH))
         self.offsets = nn.Parameter(0.5 * torch.randn(DEPTH, BOND_KINDS, WIDTH))
         self.wide = nn.ModuleList(nn.Linear(WIDTH, HIDDEN) for _ in range(DEPTH))
@@ -96,21 +71,13 @@ class Student(nn.Module):
         self.out = nn.Linear(READ, 2)
         self.units = units
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: _Batch) -> tuple[Tensor, Tensor]:
         """Shifts and scales (S,) in ppm of the sites of a batch, as `collate` makes it."""
-        states = (
-            self.kind_states(batch["kinds"])
-            + self.hydrogen_states(batch["hydrogens"].clamp(max=MOST_HYDROGENS))
-            + self.degree_states(batch["degrees"].clamp(max=MOST_DEGREE))
-        )
-        bonds, sources = batch["bonds"], batch["sources"]
+        states = self.first(batch.graph)
         for layer, (wide, narrow) in enumerate(zip(self.wide, self.narrow, strict=True)):
-            gates = functional.embedding(bonds, self.gates[layer])
-            offsets = functional.embedding(bonds, self.offsets[layer])
-            messages = torch.relu(functional.embedding(sources, states) * gates + offsets)
-            total = states.index_add(0, batch["targets"], messages)
+            total = with_messages(states, batch.graph, self.gates[layer], self.offsets[layer])
             states = states + narrow(torch.relu(wide(total)))
-        out = self.out(torch.relu(self.read(functional.embedding(batch["sites"], states))))
+        out = self.out(torch.relu(self.read(functional.embedding(batch.sites, states))))
         centre, spread, unit = self.units.tolist()
         return centre + spread * out[:, 0], unit * (LEAST_SCALE + functional.softplus(out[:, 1]))
 
@@ -120,9 +87,9 @@ class Student(nn.Module):
         narrow, narrow_bias = _stacked(self.narrow)
         return Network(
             kinds=np.array([kind.code for kind in self.kinds], np.uint64),
-            kind_states=_array(self.kind_states.weight),
-            hydrogen_states=_array(self.hydrogen_states.weight),
-            degree_states=_array(self.degree_states.weight),
+            kind_states=_array(self.first.kinds.weight),
+            hydrogen_states=_array(self.first.hydrogens.weight),
+            degree_states=_array(self.first.degrees.weight),
             gates=_array(self.gates),
             offsets=_array(self.offsets),
             wide=wide,
@@ -136,19 +103,17 @@ class Student(nn.Module):
             units=self.units,
         )
 
-    def collate(self, lessons: Sequence[Lesson]) -> dict[str, Tensor]:
+    def collate(self, lessons: Sequence[Lesson]) -> _Batch:
         """One graph of all structures, with the lines that are to be learned."""
         rows = {kind: row for row, kind in enumerate(self.kinds)}
-        kinds = [rows.get(kind, len(rows)) for one in lessons for kind in one.kinds]
-        sizes = np.array([len(one.kinds) for one in lessons])
-        starts = (np.cumsum(sizes) - sizes).tolist()
-        batch = {"kinds": torch.tensor(kinds)}
-        for name in ("hydrogens", "degrees", "bonds", "shifts", "scales"):
-            batch[name] = torch.from_numpy(np.concatenate([getattr(one, name) for one in lessons]))
-        for name in ("sources", "targets", "sites"):
-            parts = [getattr(one, name) + s for one, s in zip(lessons, starts, strict=True)]
-            batch[name] = torch.from_numpy(np.concatenate(parts))
-        return batch
+        graph = GraphBatch.of([one.graph for one in lessons], rows)
+        sites = [one.sites + s for one, s in zip(lessons, graph.starts, strict=True)]
+        return _Batch(
+            graph,
+            torch.from_numpy(np.concatenate(sites)),
+            torch.from_numpy(np.concatenate([one.shifts for one in lessons])),
+            torch.from_numpy(np.concatenate([one.scales for one in lessons])),
+        )
 
 
 def train_network(
@@ -175,7 +140,7 @@ def train_network(
     scales = np.concatenate([one.scales for one in lessons])
     unit = max(spread / _SCALES_IN_A_SPREAD, float(scales.mean()))
     units = np.array([shifts.mean(), spread, unit], np.float32)
-    kinds = {kind for one in lessons for kind in one.kinds}
+    kinds = {kind for one in lessons for kind in one.graph.kinds}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         student = Student(sorted(kinds), units)
@@ -201,11 +166,11 @@ def train_network(
     return student.network()
 
 
-def _loss(student: Student, batch: dict[str, Tensor]) -> Tensor:
+def _loss(student: Student, batch: _Batch) -> Tensor:
     """Negative log-likelihood, in nats a line, of lines drawn as the model says."""
     shift, scale = student(batch)
-    noise = torch.distributions.Laplace(0.0, batch["scales"]).sample()
-    errors = (shift - batch["shifts"] - noise).abs()
+    noise = torch.distributions.Laplace(0.0, batch.scales).sample()
+    errors = (shift - batch.shifts - noise).abs()
     loss: Tensor = (errors / scale + torch.log(2 * scale)).mean()
     return loss
 

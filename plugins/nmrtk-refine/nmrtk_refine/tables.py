@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from nmrtk_refine.codes import RADIUS
 from nmrtk_refine.compiled import entry_point
 from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, PRIOR, SHIFT, Table
 from nmrtk_refine.kinds import Kind
-from nmrtk_refine.network import Network, network_of, network_tensors
+from nmrtk_refine.network import Network, network_of, network_tensors, no_network
+from nmrtk_refine.prior import StructurePrior, prior_of, prior_tensors
+from nmrtk_refine.statistics import Condensed
 
 TABLES_FILE = "refine.safetensors"
 """Name of the file beside a checkpoint."""
@@ -73,6 +75,7 @@ class EnvironmentTables:
         fingerprint: of the model.
         provenance: how the tables came about.
         network: what stands in for the model; the tables alone give rougher shifts.
+        prior: what tells structures from those that a search finds beside them.
     """
 
     keys: NDArray[np.uint64]
@@ -86,7 +89,8 @@ class EnvironmentTables:
     nucleus: str
     fingerprint: str
     provenance: dict[str, Any]
-    network: Network
+    network: Network = field(default_factory=no_network)
+    prior: StructurePrior = field(default_factory=lambda: StructurePrior([]))
 
     def save(self, path: Path) -> None:
         """Write the file.
@@ -102,6 +106,7 @@ class EnvironmentTables:
             "logs": torch.from_numpy(self.logs.astype(np.float16)),
             "unseen": torch.from_numpy(self.unseen.astype(np.float16)),
             **network_tensors(self.network),
+            **prior_tensors(self.prior),
         }
         header = {
             "kind": _KIND,
@@ -113,6 +118,7 @@ class EnvironmentTables:
                 for one in self.patterns
             ],
             "provenance": self.provenance,
+            "prior_kinds": [str(kind) for kind in self.prior.kinds],
         }
         save_tensors(path, tensors, header)
 
@@ -144,9 +150,17 @@ class EnvironmentTables:
                 header["fingerprint"],
                 header["provenance"],
                 network_of(tensors),
+                prior_of(tensors, [Kind.parse(text) for text in header["prior_kinds"]]),
             )
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"{path} is damaged: {error}; make it anew") from error
+
+    def with_environments(self, environments: Condensed) -> EnvironmentTables:
+        """The same with the environments of other structures."""
+        keys, radii, shifts, scales, logs, unseen = environments
+        return replace(
+            self, keys=keys, radii=radii, shifts=shifts, scales=scales, logs=logs, unseen=unseen
+        )
 
     def table(self, extra: int = 0) -> Table:
         """What the inner loop looks up, with room for so many more environments."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from nmrtk_refine.annealing import anneal, new_kept, new_workplace, random_structure
 from nmrtk_refine.energy import Target
-from nmrtk_refine.kinds import Isomer, Kind
-from nmrtk_refine.network import no_network
+from nmrtk_refine.kinds import Isomer, Kind, write_bond_kinds
 from nmrtk_refine.states import estimate_all, prior_energy, score_values
 from nmrtk_refine.tables import EnvironmentTables
 
@@ -33,7 +32,6 @@ def compile_all() -> None:
         "",
         "",
         {},
-        no_network(),
     )
     table = tiny.table()
     isomer = Isomer(
@@ -60,6 +58,7 @@ def compile_all() -> None:
         *(graph, isomer.bonds[None], isomer.hydrogens[None], table, target, work, np.zeros(1))
     )
     prior_energy(graph, table)
+    write_bond_kinds(graph)
     seconds = time.monotonic() - start
     if seconds > _SLOW_S:
         _LOG.warning("compiled the search in %.0f s; this is done once and kept", seconds)

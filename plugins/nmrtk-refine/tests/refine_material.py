@@ -4,9 +4,8 @@ from collections import Counter
 
 import numpy as np
 from nmrtk_refine.codes import RADIUS
-from nmrtk_refine.distill import codes_of
+from nmrtk_refine.gathered import codes_of
 from nmrtk_refine.kinds import Isomer, Kind
-from nmrtk_refine.network import no_network
 from nmrtk_refine.statistics import condense
 from nmrtk_refine.tables import EnvironmentTables, Pattern
 
@@ -57,7 +56,6 @@ def make_tables(smiles=SMILES, fingerprint="none"):
         "13C",
         fingerprint,
         {"structures": len(smiles)},
-        no_network(),
     )
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nmrtk_refine.codes import DEPTH, is_connected, write_codes
-from nmrtk_refine.distill import codes_of
+from nmrtk_refine.gathered import codes_of
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.moves import LOG_ROWS, move, undo
 from rdkit import Chem

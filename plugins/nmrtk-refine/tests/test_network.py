@@ -6,7 +6,8 @@ import pytest
 import torch
 from nmrtk_refine.annealing import anneal, evaluate, new_kept, new_workplace
 from nmrtk_refine.codes import DEPTH, MOST_ATOMS, RADIUS
-from nmrtk_refine.distill import codes_of
+from nmrtk_refine.gathered import codes_of
+from nmrtk_refine.graphs import BondGraph
 from nmrtk_refine.kinds import Isomer, load_graph, write_bond_kinds
 from nmrtk_refine.network import ask_network, network_of, network_tensors, new_memo, no_network
 from nmrtk_refine.problem import make_problems
@@ -30,7 +31,9 @@ def lesson_of(text):
     codes, _ = codes_of(isomer)
     sites = [row for row, kind in enumerate(isomer.kinds) if kind.element == "C"]
     shifts = np.array([shift_of(codes[: RADIUS + 1, site]) for site in sites], np.float32)
-    return Lesson.of(isomer, sites, shifts, np.ones(len(sites), np.float32))
+    return Lesson(
+        BondGraph.of(isomer), np.array(sites, np.int64), shifts, np.ones(len(sites), np.float32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +44,7 @@ def lessons():
 @pytest.fixture(scope="module")
 def student(lessons):
     torch.manual_seed(0)
-    kinds = sorted({kind for one in lessons for kind in one.kinds})
+    kinds = sorted({kind for one in lessons for kind in one.graph.kinds})
     return Student(kinds, np.array([100.0, 50.0, 5.0], np.float32))
 
 
@@ -163,7 +166,7 @@ def test_wrong_isomers_have_the_formula_of_a_lesson(lessons):
     tables = make_tables()
     found = wrong_isomers(lessons, tables, structures=6)
     assert len(found) > 20
-    formulas = {(tuple(sorted(one.kinds)), int(one.hydrogens.sum())) for one in lessons}
+    formulas = {(tuple(sorted(one.graph.kinds)), int(one.graph.hydrogens.sum())) for one in lessons}
     for isomer in found:
         assert (tuple(sorted(isomer.kinds)), int(isomer.hydrogens.sum())) in formulas
         assert codes_of(isomer)[0].shape == (DEPTH + 1, len(isomer.kinds))

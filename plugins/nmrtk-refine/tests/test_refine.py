@@ -218,7 +218,9 @@ def test_tables_and_judge_take_calibrated_scales(loaded):
     for one in (plain, unsure):
         target = torch.from_numpy(one.model.codec.encode(ACETONE))
         score = one.calibration.score
-        judge = Judge(one.model, target, problems, narrow.table(), narrow.network, score)
+        judge = Judge(
+            *(one.model, target, problems, narrow.table(), narrow.network, narrow.prior), score
+        )
         isomer = Isomer.of_molecule(parse_smiles("CC(C)=O"))
         (said,) = judge.judge([State(0, isomer, 0.0)])
         learned.append(said.values[:, INVERSE_SCALE])
@@ -231,7 +233,10 @@ def test_energies_are_estimated_by_what_the_table_holds(loaded):
     table = tables.table()
     target = torch.from_numpy(loaded.model.codec.encode(ACETONE))
     # With a network, the table would be asked for the prior alone.
-    judge = Judge(*(loaded.model, target, problems, table, no_network()), loaded.calibration.score)
+    judge = Judge(
+        *(loaded.model, target, problems, table, no_network(), tables.prior),
+        loaded.calibration.score,
+    )
     states = [
         State(0, Isomer.of_molecule(parse_smiles(text)), 0.0) for text in ("CC(C)=O", "CCC=O")
     ]

@@ -2,8 +2,8 @@ import time
 
 import numpy as np
 import pytest
-from nmrtk_refine.distill import codes_of
 from nmrtk_refine.energy import INVERSE_SCALE, LOG_WIDTH, PRIOR, SHIFT
+from nmrtk_refine.gathered import codes_of
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.problem import make_problems
 from nmrtk_refine.search import Plan, Search, summed_up
