@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from nmrtk_refine.fitting import Schedule, fit
 from nmrtk_refine.graphs import BondGraph
 from nmrtk_refine.prior import StructurePrior
 
 EPOCHS = 5
 
-_BATCH_SIZE = 16
-_LEARNING_RATE, _WARM_UP, _WEIGHT_DECAY, _MOST_GRADIENT = 2e-3, 0.1, 0.05, 1.0
-_LEAST_STEPS = 20  # a schedule of ten steps would divide by zero
+_SCHEDULE = Schedule(EPOCHS, batch_size=16, learning_rate=2e-3, weight_decay=0.05)
 _TEMPERATURE = 1.5
 
 
@@ -53,26 +51,12 @@ def train_prior(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         prior = StructurePrior(sorted(kinds)).train()
-        steps = epochs * math.ceil(len(sets) / _BATCH_SIZE)
-        if not steps:
-            return prior.eval()
-        optimizer = torch.optim.AdamW(prior.parameters(), weight_decay=_WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, _LEARNING_RATE, total_steps=max(steps, _LEAST_STEPS), pct_start=_WARM_UP
-        )
-        random = np.random.default_rng(seed)
-        step = 0
-        for _ in range(epochs):
-            order = random.permutation(len(sets))
-            for start in range(0, len(order), _BATCH_SIZE):
-                loss = _loss(prior, [sets[row] for row in order[start : start + _BATCH_SIZE]])
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(prior.parameters(), _MOST_GRADIENT)
-                optimizer.step()
-                schedule.step()
-                step += 1
-                on_progress(step)
+
+        def loss_of(rows: list[int]) -> Tensor:
+            return _loss(prior, [sets[row] for row in rows])
+
+        if sets:
+            fit(prior, len(sets), loss_of, replace(_SCHEDULE, epochs=epochs), seed, on_progress)
     return prior.eval()
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmrtk_refine.codes import BOND_KINDS, DEPTH
+from nmrtk_refine.fitting import Schedule, fit
 from nmrtk_refine.graphs import BondGraph, FirstStates, GraphBatch, with_messages
 from nmrtk_refine.kinds import Kind
 from nmrtk_refine.network import LEAST_SCALE, Network, no_network
 
 WIDTH, HIDDEN, READ = 64, 128, 64
 EPOCHS = 36
-_BATCH_SIZE = 192
-_LEARNING_RATE, _WARM_UP, _WEIGHT_DECAY, _MOST_GRADIENT = 3e-3, 0.1, 0.01, 1.0
+_SCHEDULE = Schedule(EPOCHS, batch_size=192, learning_rate=3e-3, weight_decay=0.01)
 _SCALES_IN_A_SPREAD = 10.0
 
 
@@ -144,25 +143,12 @@ def train_network(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         student = Student(sorted(kinds), units)
-        optimizer = torch.optim.AdamW(student.parameters(), weight_decay=_WEIGHT_DECAY)
-        steps = epochs * math.ceil(len(lessons) / _BATCH_SIZE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, _LEARNING_RATE, total_steps=steps, pct_start=_WARM_UP
-        )
-        random = np.random.default_rng(seed)
-        step = 0
-        for _ in range(epochs):
-            order = random.permutation(len(lessons))
-            for start in range(0, len(order), _BATCH_SIZE):
-                chosen = order[start : start + _BATCH_SIZE].tolist()
-                loss = _loss(student, student.collate([lessons[row] for row in chosen]))
-                optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(student.parameters(), _MOST_GRADIENT)
-                optimizer.step()
-                schedule.step()
-                step += 1
-                on_progress(step)
+
+        def loss_of(rows: list[int]) -> Tensor:
+            return _loss(student, student.collate([lessons[row] for row in rows]))
+
+        schedule = replace(_SCHEDULE, epochs=epochs)
+        fit(student, len(lessons), loss_of, schedule, seed, on_progress)
     return student.network()
 
 
