@@ -51,8 +51,8 @@ def distill(
 
     Without -o they go to the file `refine.safetensors` beside the model's, where `refine` finds
     them. Structures that serve to measure how well structures are found must not be among them.
-    45,000 structures took 23 minutes on two cores beside other work, and the prior half an hour
-    more.
+    45,000 structures took 23 minutes on two cores beside other work, without the prior, whose
+    parts took half an hour, measured one by one.
     """
     from nmrtk.checkpoint import default_model, load_model
     from nmrtk.cli.progress import counting

@@ -14,12 +14,12 @@ from nmrtk.checkpoint import LoadedModel
 from nmrtk.errors import DataError, UsageError
 from nmrtk.molecule import Molecule
 from nmrtk.prediction import predict_prepared, prepare_molecules
-from nmrtk_refine import rivals
 from nmrtk_refine.gathered import Gathered
 from nmrtk_refine.graphs import BondGraph
 from nmrtk_refine.kinds import Isomer
 from nmrtk_refine.network import Network
 from nmrtk_refine.prior_training import train_prior
+from nmrtk_refine.rivals import rival_sets
 from nmrtk_refine.student import EPOCHS, Lesson, train_network
 from nmrtk_refine.tables import EnvironmentTables, fingerprint, searched_scale
 from nmrtk_refine.wrong import wrong_isomers
@@ -41,7 +41,6 @@ def distill(
     molecules: Iterable[Molecule],
     counting: Counting = _silent,
     epochs: int = EPOCHS,
-    rivalled: int = rivals.STRUCTURES,
 ) -> EnvironmentTables:
     """Predict structures, gather what environments of atoms have in common, teach a small network
     what the model says of these structures and of wrong ones that look as likely by their
@@ -52,7 +51,6 @@ def distill(
         molecules: structures; repeated constitutions count once.
         counting: shows how far it is.
         epochs: times that the small network sees each structure.
-        rivalled: number of structures with whose rivals the prior is taught, at most.
 
     Raises:
         UsageError: the encoder predicts no lines.
@@ -94,7 +92,7 @@ def distill(
     network = _taught_network(loaded, tables, lessons, counting, epochs)
     tables = replace(tables, network=network)
     with counting("searching rivals of structures") as progress:
-        sets = rivals.rival_sets(gathered, lessons, tables, rivalled, progress)
+        sets = rival_sets(gathered, lessons, tables, on_progress=progress)
     with counting("training the prior, steps") as progress:
         prior = train_prior(sets, on_progress=progress)
     return replace(tables, prior=prior)
